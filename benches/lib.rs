@@ -1,0 +1,1 @@
+//! Benchmarks live in `benches/`, one file per hot path.

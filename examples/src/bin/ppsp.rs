@@ -1,0 +1,2 @@
+//! The ppsp command.
+fn main() {}

@@ -1,0 +1,26 @@
+//! Vocabulary and content integrity of the Peer-to-Peer Streaming Peer Protocol (PPSPP, RFC 7574).
+//!
+//! This crate knows chunks, sets of chunks, hash trees, swarm metadata, links and where content is kept. It knows no
+//! message, no peer and no clock: those are `ppsp-peer-proto`'s. It is `no_std` with `alloc`, and pure: no I/O, no
+//! entropy, no thread, and no panic on any input.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+mod bin;
+mod chunk;
+mod hash;
+mod metadata;
+mod store;
+mod time;
+
+pub use bin::Bin;
+pub use chunk::{ChunkId, ChunkRange};
+pub use hash::{Hash, HashAlg, hash_chunks, hash_pairs};
+pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, SwarmMetadata};
+pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
+pub use time::Instant;
