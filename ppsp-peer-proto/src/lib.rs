@@ -1,4 +1,6 @@
-//! The Peer-to-Peer Streaming Peer Protocol.
+//! The Peer-to-Peer Streaming Peer Protocol (PPSPP, RFC 7574) as a sans-IO state machine.
+//!
+//! Bytes and time go in, bytes and events come out: see [`Endpoint`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -6,3 +8,9 @@
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
+
+pub mod congestion;
+mod endpoint;
+pub mod policy;
+
+pub use endpoint::*;

@@ -1,0 +1,111 @@
+use alloc::{boxed::Box, sync::Arc};
+use core::time::Duration;
+
+use ppsp_core::SwarmMetadata;
+
+use crate::{
+    congestion::{ControllerFactory, LedbatFactory},
+    policy::{Choker, Picker, RarestFirst, Reciprocal},
+};
+
+/// Limits, timers and policies of an [`Endpoint`](crate::Endpoint). Everything in it that a stranger can grow is bounded by one
+/// of these values; what happens at the limit stands beside each.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Congestion control of each channel: LEDBAT (RFC 7574 §8.15).
+    pub controller: Arc<dyn ControllerFactory>,
+    /// Channels over all swarms. At the limit `connect` fails and handshakes of others stay unanswered.
+    pub max_peers: usize,
+    /// Channels that others opened. Less than `max_peers`, so that nobody can fill all slots from outside
+    /// (RFC 7574 §12.6.1, threat HS.1). At the limit handshakes stay unanswered.
+    pub max_inbound: usize,
+    /// Handshakes answered whose third datagram has not come. At the limit the oldest is forgotten.
+    pub max_half_open: usize,
+    /// How long a handshake that was answered may wait for its third datagram.
+    pub half_open_timeout: Duration,
+    /// How long to go on asking a peer that does not answer our handshake.
+    pub handshake_timeout: Duration,
+    /// Bytes asked for and not received, over all peers. At the limit no more is asked.
+    pub max_requested: usize,
+    /// Bytes asked of one peer and not received.
+    pub max_requested_per_peer: usize,
+    /// Ranges of chunks remembered of what a peer asked for. At the limit further REQUESTs are dropped.
+    pub max_queued_requests: usize,
+    /// Parts of the set of chunks that a peer announced. At the limit HAVEs that would add parts are dropped.
+    pub max_have_parts: usize,
+    /// Largest datagram sent, in bytes of UDP payload. A chunk that does not fit is sent in a larger one all the same.
+    pub max_datagram: usize,
+    /// Silence after which a peer is sent a keep-alive (RFC 7574 §3.12). Short enough for the NATs on the way.
+    pub keep_alive: Duration,
+    /// Silence after which a peer is dead, if three datagrams went unanswered meanwhile (RFC 7574 §3.12: three minutes).
+    pub idle_timeout: Duration,
+    /// How long HAVEs may wait for company (RFC 7574 §3.2).
+    pub have_delay: Duration,
+    /// Channels kept per swarm to peers that neither ask nor are asked for anything, once we hold everything.
+    pub max_idle_peers: usize,
+    /// Bytes of content sent a second over all peers; `None`: no limit.
+    pub upload_limit: Option<u64>,
+    /// Bytes of content asked for a second over all peers; `None`: no limit.
+    pub download_limit: Option<u64>,
+    /// Exchange plain peer addresses (PEX_RESv4, PEX_RESv6) with peers at private addresses (RFC 7574 §3.10, §8.13).
+    /// Only for benign networks, hence off.
+    pub pex: bool,
+    /// How long a peer that sent corrupt content or broke the protocol stays out.
+    pub ban_time: Duration,
+    /// Addresses that stay out at a time. At the limit the oldest is forgiven.
+    pub max_bans: usize,
+    /// Addresses learned by PEX that wait in a swarm to be taken. At the limit further ones are dropped.
+    pub max_learned: usize,
+    /// Events that wait to be taken. At the limit `PeerUp` and `PeerDown` are dropped and counted.
+    pub max_events: usize,
+}
+
+impl Default for EndpointConfig {
+    /// Fit for an internet peer.
+    fn default() -> Self {
+        Self {
+            controller: Arc::new(LedbatFactory::default()),
+            max_peers: 256,
+            max_inbound: 192,
+            max_half_open: 64,
+            half_open_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(30),
+            max_requested: 32 << 20,
+            max_requested_per_peer: 8 << 20,
+            max_queued_requests: 1024,
+            max_have_parts: 16 * 1024,
+            max_datagram: 1452,
+            keep_alive: Duration::from_secs(25),
+            idle_timeout: Duration::from_secs(180),
+            have_delay: Duration::from_millis(20),
+            max_idle_peers: 32,
+            upload_limit: None,
+            download_limit: None,
+            pex: false,
+            ban_time: Duration::from_secs(600),
+            max_bans: 1024,
+            max_learned: 64,
+            max_events: 4096,
+        }
+    }
+}
+
+/// What a swarm is, and who decides in it.
+#[non_exhaustive]
+#[derive(Debug)]
+pub struct SwarmConfig {
+    /// What every peer of the swarm must know.
+    pub metadata: SwarmMetadata,
+    /// Decides which chunks to ask of whom.
+    pub picker: Box<dyn Picker>,
+    /// Decides whom to serve.
+    pub choker: Box<dyn Choker>,
+}
+
+impl SwarmConfig {
+    /// With the default policies.
+    pub fn new(metadata: SwarmMetadata) -> Self {
+        Self { metadata, picker: Box::new(RarestFirst::default()), choker: Box::new(Reciprocal::default()) }
+    }
+}
