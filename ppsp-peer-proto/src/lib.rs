@@ -6,3 +6,5 @@
 extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
+
+pub mod wire;
