@@ -14,3 +14,4 @@ mod endpoint;
 pub mod policy;
 
 pub use endpoint::*;
+pub mod wire;
