@@ -197,6 +197,11 @@ impl ChunkAddressing {
         }
     }
 
+    /// Does a specification name a node of the tree, so that a range may take several?
+    pub const fn is_bins(self) -> bool {
+        matches!(self, Self::Bin32 | Self::Bin64)
+    }
+
     /// The most chunks of content that the method can name.
     pub const fn max_chunks(self, chunk_size: u32) -> u64 {
         match self {

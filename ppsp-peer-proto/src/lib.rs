@@ -10,8 +10,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod congestion;
+pub mod congestion;
 mod endpoint;
 pub mod policy;
+pub mod wire;
 
 pub use endpoint::*;
-pub mod wire;

@@ -125,7 +125,7 @@ impl Download {
         self.stalls = 0;
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
-            self.sojourn.on_sample(took);
+            self.sojourn.on_sample(now, took);
             self.on_rtt(took);
         }
         if !self.given_up.is_empty() && self.given_up.remove(ChunkRange::single(chunk)) {

@@ -222,7 +222,7 @@ impl Endpoint {
         channel.must_send = true;
         if let Phase::Opening { since, tries: 1, .. } = channel.phase {
             channel.down.on_rtt(now.saturating_since(since));
-            channel.up.rtt.on_sample(now.saturating_since(since));
+            channel.up.rtt.on_sample(now, now.saturating_since(since));
         }
         self.channel_up(now, i);
         true

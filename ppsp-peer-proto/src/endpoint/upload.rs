@@ -44,8 +44,6 @@ pub(super) struct Upload {
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
-    /// How often in a row the acknowledgements ran out of time.
-    timeouts: u32,
 }
 
 impl Upload {
@@ -73,7 +71,6 @@ impl Upload {
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
-            timeouts: 0,
         }
     }
 
@@ -83,7 +80,7 @@ impl Upload {
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
-        Some(oldest.since + self.rtt.rto() * (1 << self.timeouts.min(6)))
+        Some(oldest.since + self.rtt.rto())
     }
 
     /// A REQUEST came.
@@ -208,6 +205,7 @@ impl Upload {
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
     pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> bool {
         let app_limited = self.queued.is_empty();
+        let in_flight = self.sent.bytes();
         let mut bytes = 0;
         let mut newest: Option<Instant> = None;
         self.sent.arrive_range(range, |entry| {
@@ -218,11 +216,10 @@ impl Upload {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
         let Some(sent) = newest else { return false };
-        self.timeouts = 0;
         let rtt = now.saturating_since(sent);
-        self.rtt.on_sample(rtt);
+        self.rtt.on_sample(now, rtt);
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
-        self.controller.on_ack(now, &acked, self.sent.bytes());
+        self.controller.on_ack(now, &acked, in_flight);
         true
     }
 
@@ -254,7 +251,7 @@ impl Upload {
         }
         let mut lost = 0;
         if self.overdue_at().is_some_and(|at| at <= now) {
-            self.timeouts += 1;
+            self.rtt.on_timeout();
             self.lossy_until = now + Self::LOSSY;
             self.controller.on_timeout(now);
             while self.sent.take_oldest().is_some() {
