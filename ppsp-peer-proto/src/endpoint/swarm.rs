@@ -42,7 +42,7 @@ pub(super) struct SwarmState {
     /// Held since HAVEs were last handed out.
     pub(super) fresh: RangeSet,
     pub(super) announce_at: Option<Instant>,
-    pub(super) rechoke_at: Instant,
+    pub(super) rechoke_at: Option<Instant>,
     /// The picker has been told the size.
     pub(super) indexed: bool,
     pub(super) complete: bool,
@@ -61,6 +61,8 @@ pub(super) struct SwarmState {
     pub(super) told_progress: bool,
     pub(super) told_learned: bool,
     pub(super) told_size: bool,
+    /// The length that the store knows.
+    pub(super) told_length: Option<u64>,
 }
 
 impl SwarmState {

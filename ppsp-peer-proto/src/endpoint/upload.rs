@@ -41,6 +41,10 @@ pub(super) struct Upload {
     pub(super) wake_at: Option<Instant>,
     /// The store is fetching the chunk next in turn.
     pub(super) parked: bool,
+    /// It waits for the upload limit.
+    pub(super) throttled: bool,
+    /// Length of the chunk sent last.
+    pub(super) last_len: usize,
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
@@ -68,6 +72,8 @@ impl Upload {
             bytes: 0,
             wake_at: None,
             parked: false,
+            throttled: false,
+            last_len: 0,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
