@@ -1,5 +1,5 @@
 use alloc::{boxed::Box, vec::Vec};
-use core::fmt;
+use core::{borrow::Borrow, fmt};
 
 use crate::{Hash, HashAlg};
 
@@ -89,6 +89,13 @@ impl SwarmId {
 
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// So that maps can be asked for the bytes.
+impl Borrow<[u8]> for SwarmId {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }

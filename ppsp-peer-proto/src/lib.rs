@@ -10,7 +10,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod congestion;
-pub mod congestion;
 mod endpoint;
 pub mod policy;
 pub mod wire;

@@ -112,7 +112,7 @@ impl Download {
     /// When what is under way is given up, if nothing comes until then.
     fn stalled_at(&self) -> Instant {
         let patience = match self.sojourn.srtt() {
-            Some(sojourn) => sojourn * 2 + self.sojourn.var() * 4 + Duration::from_millis(100),
+            Some(sojourn) => sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100),
             None => Duration::from_secs(1) + self.rtt.unwrap_or_default() * 3,
         };
         let patience = patience.max(Duration::from_millis(200)) * (1 << self.stalls.min(8));

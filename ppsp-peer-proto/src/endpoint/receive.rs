@@ -5,11 +5,7 @@ use core::ops::Range;
 
 use ppsp_core::{Bin, ChunkId, ChunkRange, Claim, Hash, Instant, StoreError, Unverified, Verdict, Write};
 
-use super::{
-    Datagrams, Endpoint, Event, PeerKey, Reason,
-    channel::Phase,
-    timers::Timer,
-};
+use super::{Datagrams, Endpoint, Event, PeerKey, Reason, channel::Phase, timers::Timer};
 use crate::wire::{ChannelId, Format, Message, ParseError, Reader, split_channel};
 
 /// Chunks that are hashed together.

@@ -6,7 +6,7 @@ use alloc::{
 use core::net::SocketAddr;
 
 use ppsp_core::{
-    Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, tree,
+    Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
 };
 
 use super::SwarmKey;
@@ -121,7 +121,7 @@ impl SwarmState {
 
     /// The peak that a chunk lies under.
     pub(super) fn peak_of(&self, chunk: ChunkId) -> Option<Bin> {
-        tree::peak_of(chunk, self.chunks()?)
+        peak_of(chunk, self.chunks()?)
     }
 
     /// Forgets that a chunk was asked for.

@@ -5,9 +5,7 @@ use core::num::NonZeroUsize;
 use ppsp_core::{ChunkRange, Instant, Read};
 
 use super::{Endpoint, Transmit, channel::Phase, timers::Timer};
-use crate::wire::{
-    ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len,
-};
+use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
 
 /// Bytes before the first message: the channel ID.
 const PREFIX: usize = 4;
@@ -114,7 +112,8 @@ impl Endpoint {
             }
         }
         let Some(channel) = self.channels.get_mut(i) else { return 0 };
-        let due = exactly.is_none() && (channel.must_send || now.saturating_since(channel.sent) >= self.shared.config.keep_alive);
+        let due = exactly.is_none()
+            && (channel.must_send || now.saturating_since(channel.sent) >= self.shared.config.keep_alive);
         if writer.has_messages() || due {
             channel.must_send = false;
             writer.finish()
@@ -216,7 +215,14 @@ impl Endpoint {
     }
 
     /// Writes the chunk next in turn, with the hashes that its receiver misses before it.
-    fn write_chunk(&mut self, now: Instant, i: usize, writer: &mut Writer<'_>, format: &Format, only_chunk: bool) -> Wrote {
+    fn write_chunk(
+        &mut self,
+        now: Instant,
+        i: usize,
+        writer: &mut Writer<'_>,
+        format: &Format,
+        only_chunk: bool,
+    ) -> Wrote {
         let Self { channels, swarms, shared, .. } = self;
         let Some(channel) = channels.get_mut(i).filter(|c| c.wants_service()) else { return Wrote::Nothing };
         let slot = channel.swarm;

@@ -283,7 +283,8 @@ impl Upload {
     ) {
         out.clear();
         let confidence = self.confidence(now, have);
-        let (Some(mut node), Some(peak), Some(chunks)) = (Bin::leaf(chunk), state.peak_of(chunk), state.chunks()) else {
+        let (Some(mut node), Some(peak), Some(chunks)) = (Bin::leaf(chunk), state.peak_of(chunk), state.chunks())
+        else {
             return;
         };
         while node != peak {
@@ -298,7 +299,7 @@ impl Upload {
         // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
         if have.is_empty() && !state.all().is_some_and(|all| self.sent.has_in(all, confidence)) {
             let uncles = out.len();
-            out.extend(ppsp_core::tree::peaks(chunks));
+            out.extend(ppsp_core::peaks(chunks));
             out.rotate_left(uncles);
         }
         out.retain(|node| !self.ahead.contains(node));
