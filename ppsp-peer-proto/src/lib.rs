@@ -12,5 +12,8 @@ extern crate std;
 pub mod congestion;
 mod endpoint;
 pub mod policy;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 
 pub use endpoint::*;
