@@ -11,16 +11,20 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod addressing;
 mod bin;
 mod chunk;
 mod hash;
 mod metadata;
+mod range_set;
 mod store;
 mod time;
 
+pub use addressing::BadSpec;
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
 pub use hash::{Hash, HashAlg, hash_chunks, hash_pairs};
 pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, SwarmMetadata};
+pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;

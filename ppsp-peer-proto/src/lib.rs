@@ -17,3 +17,4 @@ pub mod policy;
 pub mod sim;
 
 pub use endpoint::*;
+pub mod wire;
