@@ -206,7 +206,8 @@ impl Index {
         }
         for block in self.blocks(range) {
             let Some(part) = self.range(block).intersection(range) else { continue };
-            let (Some(copies), Some(&lot)) = (self.copies.get_mut(block as usize), self.lots.get(block as usize)) else {
+            let (Some(copies), Some(&lot)) = (self.copies.get_mut(block as usize), self.lots.get(block as usize))
+            else {
                 continue;
             };
             let was = *copies;

@@ -8,6 +8,7 @@ mod content;
 mod netem;
 mod peer;
 mod rng;
+mod scripted;
 mod swarm;
 mod world;
 
@@ -15,5 +16,6 @@ pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
 pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
 pub use peer::Peer;
 pub use rng::Chance;
+pub use scripted::{Character, Flooder, Gives, Manners, Puppet, Received, Seen, Speech, has_message};
 pub use swarm::{Acquaintance, Builder, Swarm, node_address};
 pub use world::{Node, NodeId, Outbox, Sight, Steps, Tap, Timeout, Verdict, World, secs};
