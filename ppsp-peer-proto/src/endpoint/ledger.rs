@@ -73,9 +73,14 @@ impl Ledger {
         self.order.front()
     }
 
-    /// Is this chunk under way?
-    pub(super) fn contains(&self, chunk: ChunkId) -> bool {
-        self.by_chunk.contains_key(&chunk)
+    /// A chunk under way.
+    pub(super) fn get(&self, chunk: ChunkId) -> Option<&Entry> {
+        self.entry(*self.by_chunk.get(&chunk)?)
+    }
+
+    /// Calls `each` with the chunks of a range that are under way.
+    pub(super) fn each_in(&self, range: ChunkRange, each: impl FnMut(&Entry)) {
+        self.by_chunk.range(range.first()..=range.last()).filter_map(|(_, &seq)| self.entry(seq)).for_each(each);
     }
 
     /// Are at least `n` chunks of a range under way?
