@@ -227,16 +227,16 @@ impl Verifier {
                 let last = (page << shift) | ((1 << shift) - 1);
                 held.covers(ChunkRange::between(page << shift, last.min(end)))
             };
+            // Where no subtree of this height is complete, none that is higher is.
+            if last.saturating_sub(first) < 2 && !complete(first) && (first == last || !complete(last)) {
+                break;
+            }
             let mut from = first;
             while let Some(page) = self.proven.next_page(band, from).filter(|&page| page <= last) {
                 if complete(page) {
                     self.proven.drop_page(band, page);
                 }
                 from = page + 1;
-            }
-            // Where no subtree of this height is complete, none that is higher is.
-            if last.saturating_sub(first) < 2 && !complete(first) && !complete(last) {
-                break;
             }
         }
     }
