@@ -13,6 +13,9 @@ extern crate std;
 
 mod bin;
 mod chunk;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod link;
 mod memory;
