@@ -188,7 +188,7 @@ impl Endpoint {
             let mut cx = PickContext {
                 now,
                 rng: &mut shared.rng,
-                chunks: state.chunks(),
+                peer: channel.key,
                 held: &state.held,
                 busy: &state.busy,
                 wanted: state.wanted.as_ref(),
