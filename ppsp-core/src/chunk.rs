@@ -32,6 +32,11 @@ impl ChunkRange {
         }
     }
 
+    /// The range between two chunks given in either order, both included.
+    pub(crate) const fn between(a: ChunkId, b: ChunkId) -> Self {
+        if a <= b { Self { first: a, last: b } } else { Self { first: b, last: a } }
+    }
+
     /// The first chunk.
     pub const fn first(self) -> ChunkId {
         self.first

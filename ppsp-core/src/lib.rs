@@ -15,6 +15,7 @@ mod bin;
 mod chunk;
 mod hash;
 mod metadata;
+mod range_set;
 mod store;
 mod time;
 
@@ -22,5 +23,6 @@ pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
 pub use hash::{Hash, HashAlg, hash_chunks, hash_pairs};
 pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, SwarmMetadata};
+pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;
