@@ -18,6 +18,7 @@ mod metadata;
 mod range_set;
 mod store;
 mod time;
+mod tree;
 
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
@@ -26,3 +27,4 @@ pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, Swa
 pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;
+pub use tree::{Claim, Tree, TreeBuilder, is_filled, peak_of, peaks, root_bin, root_from_peaks, uncles};
