@@ -1,6 +1,7 @@
 //! Drivers around the sans-IO crates of this workspace: files, UDP sockets, and the parts of the `ppsp` command.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod store;
 
 /// Bodies of the fuzz targets.
