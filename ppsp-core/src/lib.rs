@@ -15,10 +15,12 @@ mod bin;
 mod chunk;
 mod hash;
 mod metadata;
+mod proven;
 mod range_set;
 mod store;
 mod time;
 mod tree;
+mod verifier;
 
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
@@ -28,3 +30,4 @@ pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;
 pub use tree::{Claim, Tree, TreeBuilder, is_filled, peak_of, peaks, root_bin, root_from_peaks, uncles};
+pub use verifier::{Unverified, Verdict, Verifier};

@@ -221,6 +221,9 @@ pub enum MetadataError {
     /// The identifier is not as long as a root hash.
     #[error("swarm ID is not as long as a hash of the hash function")]
     IdLength,
+    /// The content is not protected by a Merkle hash tree.
+    #[error("content integrity protection method is not the Merkle hash tree")]
+    Integrity,
     /// The content is longer than the chunk addressing method can name.
     #[error("content is too long for the chunk addressing method")]
     TooLong,
