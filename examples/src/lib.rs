@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod net;
 pub mod store;
 
 /// Bodies of the fuzz targets.

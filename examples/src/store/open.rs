@@ -217,6 +217,7 @@ impl<'a> Ground<'a> {
             alg: m.hash,
             chunk_size: m.chunk_size,
             chunks,
+            guessed: false,
             length: stamp.size,
             claimed: state.held.clone(),
             trust_content: same_time,
@@ -373,12 +374,14 @@ impl<'a> Ground<'a> {
         let length = known_length.unwrap_or(stamp.size);
         // Where no state says how much there is, take it that all is there, and see.
         let guess = length.div_ceil(u64::from(metadata.chunk_size)).max(1);
+        let said = state.as_ref().is_some_and(|state| state.chunks.is_some());
         let (chunks, claimed, trust_content) = match state {
             Some(State { chunks: Some(chunks), held, stamp: then, .. }) => (chunks, held, then == Some(stamp)),
             Some(_) => (guess, RangeSet::new(), false),
             None => (guess, all(guess), false),
         };
         let (alg, chunk_size) = (metadata.hash, metadata.chunk_size);
+        let guessed = !said && known_length.is_none();
         // A file that was cut off must not lend its short end to a chunk.
         let length = if known_length.is_some() || claimed.contains(chunks - 1) {
             length
@@ -386,7 +389,7 @@ impl<'a> Ground<'a> {
             chunks.saturating_mul(chunk_size.into())
         };
         let checker =
-            Checker { file, tree, alg, chunk_size, chunks, length, claimed, trust_content, hashed: 0, observer };
+            Checker { file, tree, alg, chunk_size, chunks, guessed, length, claimed, trust_content, hashed: 0, observer };
         let (held, hashed) = checker.check(metadata.id.as_bytes()).map_err(|e| io_error(path, "read", e))?;
         if held.is_empty() {
             // Then the size is as good as unknown: peers will prove it again.
