@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod addressing;
 mod bin;
 mod chunk;
 mod hash;
@@ -22,6 +23,7 @@ mod time;
 mod tree;
 mod verifier;
 
+pub use addressing::BadSpec;
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
 pub use hash::{Hash, HashAlg, hash_chunks, hash_pairs};

@@ -1,5 +1,5 @@
 use alloc::{boxed::Box, vec::Vec};
-use core::fmt;
+use core::{borrow::Borrow, fmt};
 
 use crate::{Hash, HashAlg};
 
@@ -89,6 +89,13 @@ impl SwarmId {
 
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// So that maps can be asked for the bytes.
+impl Borrow<[u8]> for SwarmId {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
@@ -195,6 +202,11 @@ impl ChunkAddressing {
             Self::Bin64 => "bin64",
             Self::Range64 => "range64",
         }
+    }
+
+    /// Does a specification name a node of the tree, so that a range may take several?
+    pub const fn is_bins(self) -> bool {
+        matches!(self, Self::Bin32 | Self::Bin64)
     }
 
     /// The most chunks of content that the method can name.

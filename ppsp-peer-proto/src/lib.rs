@@ -12,5 +12,9 @@ extern crate std;
 pub mod congestion;
 mod endpoint;
 pub mod policy;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
+pub mod wire;
 
 pub use endpoint::*;

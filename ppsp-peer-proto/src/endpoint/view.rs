@@ -1,78 +1,111 @@
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use ppsp_core::{ChunkId, ChunkRange, Read, StoreError, SwarmMetadata};
+use ppsp_core::{ChunkId, ChunkRange, RangeSet, Read, StoreError, SwarmMetadata};
 
-use super::PeerKey;
+use super::{
+    PeerKey,
+    channel::Channel,
+    slab::Slab,
+    swarm::{self, SwarmState},
+};
 
 /// A look at one swarm.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Swarm<'a> {
-    _x: &'a (),
+    pub(super) state: &'a SwarmState,
+    pub(super) channels: &'a Slab<Channel>,
 }
 
 impl<'a> Swarm<'a> {
     /// What every peer of the swarm knows.
     pub fn metadata(&self) -> &'a SwarmMetadata {
-        todo!()
+        &self.state.metadata
     }
-    /// Chunks held (a `&RangeSet` in the finished crate).
-    pub fn held_chunks(&self) -> u64 {
-        todo!()
+
+    /// Chunks held.
+    pub fn held(&self) -> &'a RangeSet {
+        &self.state.held
     }
+
     /// Number of chunks, once known.
     pub fn chunks(&self) -> Option<u64> {
-        todo!()
+        self.state.chunks()
     }
+
     /// Length of the content in bytes, once known.
     pub fn content_length(&self) -> Option<u64> {
-        todo!()
+        self.state.verifier.content_length()
     }
-    /// Is everything held?
+
+    /// Is all content held, or all that is wanted?
     pub fn is_complete(&self) -> bool {
-        todo!()
+        self.state.complete
     }
+
     /// Peers whose handshake is complete.
-    pub fn peers(&self) -> impl Iterator<Item = PeerKey> + 'a {
-        core::iter::empty()
+    pub fn peers(&self) -> impl Iterator<Item = PeerKey> + use<'a> {
+        let channels = self.channels;
+        self.state.channels.iter().filter_map(|&i| channels.get(i)).filter(|c| c.is_up()).map(|c| c.key)
     }
+
     /// Bytes of content received and accepted.
     pub fn downloaded(&self) -> u64 {
-        todo!()
+        self.state.downloaded
     }
+
     /// Bytes of content sent.
     pub fn uploaded(&self) -> u64 {
-        todo!()
+        self.state.uploaded
     }
 }
 
 /// A hold of one swarm.
+#[derive(Debug)]
 pub struct SwarmMut<'a> {
-    _x: &'a mut (),
+    pub(super) swarm: &'a mut swarm::Swarm,
+    pub(super) slot: usize,
+    /// Swarms whose channels have to look again.
+    pub(super) stirred: &'a mut Vec<usize>,
 }
 
 impl SwarmMut<'_> {
     /// What to fetch; `None` for everything.
-    pub fn want(&mut self, _ranges: Option<&[ChunkRange]>) {
-        todo!()
+    pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
+        let state = &mut self.swarm.state;
+        state.wanted = ranges.map(|ranges| ranges.iter().copied().collect());
+        state.complete = state.has_all_wanted();
+        self.stirred.push(self.slot);
     }
+
     /// Where playback stands: chunks from here on come first and in order. `None`: nobody plays.
-    pub fn set_playhead(&mut self, _chunk: Option<ChunkId>) {
-        todo!()
+    pub fn set_playhead(&mut self, chunk: Option<ChunkId>) {
+        self.swarm.picker.on_playhead(chunk);
+        self.stirred.push(self.slot);
     }
+
     /// Reads a chunk from the store, as the application plays.
-    pub fn read(&mut self, _chunk: ChunkId, _out: &mut [u8]) -> Result<Read, StoreError> {
-        todo!()
+    pub fn read(&mut self, chunk: ChunkId, out: &mut [u8]) -> Result<Read, StoreError> {
+        if self.swarm.state.held.contains(chunk) {
+            self.swarm.store.0.read_chunk(chunk, out)
+        } else {
+            Ok(Read::Missing)
+        }
     }
+
     /// Addresses learned by peer exchange since the last call, at most as many as fit `out`.
-    pub fn take_learned(&mut self, _out: &mut [SocketAddr]) -> usize {
-        todo!()
+    pub fn take_learned(&mut self, out: &mut [SocketAddr]) -> usize {
+        let mut n = 0;
+        while n < out.len() {
+            let Some(address) = self.swarm.state.learned.pop_front() else { break };
+            out[n] = address;
+            n += 1;
+        }
+        n
     }
+
     /// Why the store failed, once.
     pub fn take_error(&mut self) -> Option<StoreError> {
-        todo!()
-    }
-    /// The store, for the embedder's own use (flush, statistics).
-    pub fn store(&mut self) -> &mut dyn ppsp_core::ContentStore {
-        todo!()
+        self.swarm.state.error.take()
     }
 }

@@ -1,8 +1,9 @@
-use core::{fmt, time::Duration};
+use core::{cmp::Reverse, fmt, time::Duration};
 
 use ppsp_core::Instant;
 use rand_core::Rng;
 
+use super::below;
 use crate::PeerKey;
 
 /// Decides whom to serve (RFC 7574 §3.9, §9.2).
@@ -17,7 +18,7 @@ pub trait Choker: Send + fmt::Debug {
 pub struct Candidate {
     /// Which.
     pub peer: PeerKey,
-    /// It waits for chunks from us, or would if it were not choked.
+    /// It lacks something that we hold.
     pub interested: bool,
     /// Bytes of content a second from it.
     pub down: u64,
@@ -27,7 +28,10 @@ pub struct Candidate {
     pub unchoked: bool,
 }
 
-/// Reciprocity with an optimistic slot; a seed serves its fastest takers, and lets everybody have a turn.
+/// Reciprocity with optimistic slots; a seed serves its fastest takers.
+///
+/// Three quarters of the slots go to the peers that give us most, or take most from us once we hold everything. The
+/// rest goes to others by lot, anew each time, so that everybody has a turn and newcomers can show what they give.
 #[derive(Debug)]
 pub struct Reciprocal {
     slots: usize,
@@ -35,9 +39,9 @@ pub struct Reciprocal {
 }
 
 impl Reciprocal {
-    /// Serves `slots` peers at a time, decides anew every `interval`.
+    /// Serves `slots` peers at a time (at least one), decides anew every `interval`.
     pub fn new(slots: usize, interval: Duration) -> Self {
-        Self { slots, interval }
+        Self { slots: slots.max(1), interval }
     }
 }
 
@@ -48,11 +52,73 @@ impl Default for Reciprocal {
 }
 
 impl Choker for Reciprocal {
-    fn rechoke(&mut self, now: Instant, _complete: bool, candidates: &mut [Candidate], _rng: &mut dyn Rng) -> Instant {
-        let _ = self.slots;
-        for c in candidates {
-            c.unchoked = true;
+    fn rechoke(&mut self, now: Instant, complete: bool, candidates: &mut [Candidate], rng: &mut dyn Rng) -> Instant {
+        // Those that want nothing cost nothing; they may ask as soon as they do want something.
+        candidates.sort_by_key(|c| (c.interested, Reverse(if complete { c.up } else { c.down }), c.peer));
+        let wanting = candidates.partition_point(|c| !c.interested);
+        let (idle, interested) = candidates.split_at_mut(wanting);
+        idle.iter_mut().for_each(|c| c.unchoked = true);
+
+        let earned = (self.slots - self.slots / 4).min(interested.len());
+        let lots = (self.slots - earned).min(interested.len() - earned);
+        let (earners, others) = interested.split_at_mut(earned);
+        earners.iter_mut().for_each(|c| c.unchoked = true);
+        others.iter_mut().for_each(|c| c.unchoked = false);
+        for i in 0..lots {
+            let drawn = i + below(rng, (others.len() - i) as u64) as usize;
+            others.swap(i, drawn);
+            others[i].unchoked = true;
         }
         now + self.interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng;
+    use std::{collections::BTreeSet, vec::Vec};
+
+    fn candidates(n: u64) -> Vec<Candidate> {
+        (0..n)
+            .map(|i| Candidate { peer: PeerKey(i), interested: true, down: i * 10, up: 1000 - i * 10, unchoked: true })
+            .collect()
+    }
+
+    fn unchoked(c: &[Candidate]) -> BTreeSet<u64> {
+        c.iter().filter(|c| c.unchoked).map(|c| c.peer.0).collect()
+    }
+
+    #[test]
+    fn givers_are_served_first_and_everybody_has_a_turn() {
+        let mut rng = ChaCha8Rng::from_seed([7; 32]);
+        let mut choker = Reciprocal::new(4, Duration::from_secs(5));
+        let mut seen = BTreeSet::new();
+        for _ in 0..200 {
+            let mut c = candidates(20);
+            choker.rechoke(Instant::default(), false, &mut c, &mut rng);
+            let open = unchoked(&c);
+            assert_eq!(open.len(), 4);
+            assert!([17, 18, 19].iter().all(|p| open.contains(p)), "the three that give most: {open:?}");
+            seen.extend(open);
+        }
+        assert_eq!(seen.len(), 20);
+        let mut c = candidates(20);
+        choker.rechoke(Instant::default(), true, &mut c, &mut rng);
+        assert!([0, 1, 2].iter().all(|p| unchoked(&c).contains(p)), "a seed serves those that take most");
+    }
+
+    #[test]
+    fn nobody_is_choked_without_need() {
+        let mut rng = ChaCha8Rng::from_seed([7; 32]);
+        let mut c = candidates(9);
+        c[3].interested = false;
+        c[3].unchoked = false;
+        Reciprocal::new(8, Duration::from_secs(5)).rechoke(Instant::default(), false, &mut c, &mut rng);
+        assert_eq!(unchoked(&c).len(), 9);
+        let mut one = candidates(3);
+        Reciprocal::new(0, Duration::from_secs(5)).rechoke(Instant::default(), false, &mut one, &mut rng);
+        assert_eq!(unchoked(&one).len(), 1);
     }
 }

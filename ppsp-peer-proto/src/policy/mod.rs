@@ -7,3 +7,9 @@ mod picker;
 
 pub use choker::{Candidate, Choker, Reciprocal};
 pub use picker::{PickContext, Picker, RarestFirst};
+use rand_core::Rng;
+
+/// A number below `n`, near enough to evenly for a lot; zero where `n` is zero.
+pub(crate) fn below(rng: &mut dyn Rng, n: u64) -> u64 {
+    ((u128::from(rng.next_u64()) * u128::from(n)) >> 64) as u64
+}

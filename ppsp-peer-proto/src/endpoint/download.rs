@@ -1,0 +1,375 @@
+//! The requester's side of a channel: what is asked of the peer, and what becomes of it.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::time::Duration;
+
+use ppsp_core::{ChunkId, ChunkRange, Claim, Instant, RangeSet};
+
+use super::{Endpoint, channel::Channel, ledger::Ledger, meter::Meter, order, swarm::Swarm};
+use crate::{congestion::RttEstimator, policy::PickContext, wire::MessageType};
+
+/// What is asked of one peer.
+#[derive(Debug)]
+pub(super) struct Download {
+    /// The peer does not serve us at present (RFC 7574 §3.9).
+    pub(super) choked: bool,
+    /// Asked for and not received.
+    pub(super) asked: Ledger,
+    /// Asked for, with the REQUEST still to be written.
+    pub(super) to_request: VecDeque<ChunkRange>,
+    /// CANCELs still to be written.
+    pub(super) to_cancel: RangeSet,
+    /// Chunks to acknowledge, with the one-way delay of their datagrams.
+    pub(super) acks: Vec<(ChunkId, u64)>,
+    /// Hashes that came ahead of the chunks they belong to.
+    pub(super) claims: Vec<Claim>,
+    /// Peak hashes that did not lead to the root.
+    pub(super) false_peaks: u32,
+    /// Chunks that the peer may still send: as many as were ever asked of it and did not come.
+    pub(super) credit: u64,
+    pub(super) meter: Meter,
+    /// Bytes of content accepted.
+    pub(super) bytes: u64,
+    /// The shortest time between a question and its answer.
+    pub(super) rtt: Option<Duration>,
+    /// The time a request takes, with its wait in the peer's queue.
+    sojourn: RttEstimator,
+    /// When the peer last sent something asked for, or was first asked.
+    progress_at: Instant,
+    /// How often in a row requests ran out of time.
+    stalls: u32,
+    /// How many later chunks may overtake one before it is given up.
+    reorder: u64,
+    /// Given up because others overtook them.
+    given_up: RangeSet,
+    /// When to look again for something to ask.
+    retry_at: Option<Instant>,
+}
+
+impl Download {
+    const HORIZON: Duration = Duration::from_millis(400);
+    const FIRST_WINDOW: u64 = 32;
+    const LEAST_WINDOW: u64 = 8;
+    const REORDER: u64 = 16;
+    const MAX_REORDER: u64 = 1024;
+    const MAX_STALL: Duration = Duration::from_secs(20);
+    /// Hashes kept ahead of their chunks: peaks and uncles of the largest tree.
+    const MAX_CLAIMS: usize = 128;
+
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            choked: false,
+            asked: Ledger::default(),
+            to_request: VecDeque::new(),
+            to_cancel: RangeSet::new(),
+            acks: Vec::new(),
+            claims: Vec::new(),
+            false_peaks: 0,
+            credit: 0,
+            meter: Meter::new(now),
+            bytes: 0,
+            rtt: None,
+            sojourn: RttEstimator::default(),
+            progress_at: now,
+            stalls: 0,
+            reorder: Self::REORDER,
+            given_up: RangeSet::new(),
+            retry_at: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let stall = (!self.asked.is_empty()).then(|| self.stalled_at());
+        [stall, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// A round trip was measured.
+    pub(super) fn on_rtt(&mut self, rtt: Duration) {
+        self.rtt = Some(self.rtt.map_or(rtt, |old| old.min(rtt)));
+    }
+
+    /// Hashes came with no chunk: they are for one that follows.
+    pub(super) fn keep_claims(&mut self, claims: &[Claim]) {
+        let excess = (self.claims.len() + claims.len()).saturating_sub(Self::MAX_CLAIMS);
+        self.claims.drain(..excess.min(self.claims.len()));
+        self.claims.extend(claims.iter().take(Self::MAX_CLAIMS - self.claims.len()));
+    }
+
+    /// Chunks to have under way: as much as the peer sends in a round trip and a while. The while bounds how long a
+    /// slow peer can hold on to what others could send sooner; measured rates make each peer's window its own.
+    fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
+        let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
+        let bytes = u128::from(self.meter.rate(now)) * horizon.as_micros() / 1_000_000;
+        let by_rate = u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX);
+        let floor = if self.bytes < Self::FIRST_WINDOW * u64::from(chunk_size) {
+            Self::FIRST_WINDOW
+        } else {
+            Self::LEAST_WINDOW
+        };
+        by_rate.max(floor >> (2 * self.stalls).min(8)).max(1).min(max.max(1))
+    }
+
+    /// When what is under way is given up, if nothing comes until then.
+    fn stalled_at(&self) -> Instant {
+        let patience = match self.sojourn.srtt() {
+            Some(sojourn) => sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100),
+            None => Duration::from_secs(1) + self.rtt.unwrap_or_default() * 3,
+        };
+        let patience = patience.max(Duration::from_millis(200)) * (1 << self.stalls.min(8));
+        self.progress_at + patience.min(Self::MAX_STALL)
+    }
+
+    /// A chunk that was asked for, now or before, came.
+    pub(super) fn on_arrival(&mut self, now: Instant, chunk: ChunkId) {
+        self.progress_at = now;
+        self.stalls = 0;
+        if let Some(entry) = self.asked.arrive(chunk) {
+            let took = now.saturating_since(entry.since);
+            self.sojourn.on_sample(now, took);
+            self.on_rtt(took);
+        }
+        if !self.given_up.is_empty() && self.given_up.remove(ChunkRange::single(chunk)) {
+            self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
+        }
+    }
+}
+
+impl Endpoint {
+    /// Decides what to ask of a peer now.
+    pub(super) fn ask(&mut self, now: Instant, i: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(channel) = channels.get_mut(i) else { return };
+        let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        let state = &mut swarm.state;
+        if !channel.is_up() || channel.down.choked || !channel.understands(MessageType::Request) {
+            return;
+        }
+        if state.complete || state.failed || state.stuffed || channel.have.is_empty() {
+            return;
+        }
+        let size = state.metadata.chunk_size;
+        let max = (shared.config.max_requested_per_peer / size as usize) as u64;
+        let window = channel.down.window(now, size, max);
+        let under_way = channel.down.asked.len() as u64;
+        // In portions: long requests are what makes serving cheap.
+        if under_way * 4 > window * 3 {
+            return;
+        }
+        let mut budget = window - under_way;
+        let room = shared.config.max_requested.saturating_sub(shared.requested) / size as usize;
+        budget = budget.min(room as u64);
+        if let Some(limit) = &mut shared.download {
+            let allowed = limit.ready(now) / u64::from(size);
+            if allowed < budget.min(8) {
+                let portion = u64::from(size) * budget.min(8);
+                channel.down.retry_at = Some(limit.ready_at(now, portion).max(now + Duration::from_millis(1)));
+                return;
+            }
+            budget = budget.min(allowed);
+        }
+        if budget >= order::GROUP {
+            budget -= budget % order::GROUP;
+        }
+        channel.down.retry_at = None;
+        let before = budget;
+        let mut picked = core::mem::take(&mut shared.picked);
+        while budget > 0 {
+            picked.clear();
+            let mut cx = PickContext {
+                now,
+                rng: &mut shared.rng,
+                chunks: state.chunks(),
+                held: &state.held,
+                busy: &state.busy,
+                wanted: state.wanted.as_ref(),
+                peer_has: &channel.have,
+            };
+            swarm.picker.pick(&mut cx, budget, &mut picked);
+            for &range in &picked {
+                // A picker is the embedder's: what it must not pick, it does not get.
+                let fit = channel.have.covers(range) && !state.held.intersects(range) && !state.busy.intersects(range);
+                if fit && range.len() <= budget {
+                    budget -= range.len();
+                    request(now, i, channel, state, range, &mut shared.requested);
+                }
+            }
+            if picked.is_empty() {
+                break;
+            }
+        }
+        shared.picked = picked;
+        if let Some(limit) = &mut shared.download {
+            limit.take((before - budget) * u64::from(size));
+        }
+        if budget == before && room > 0 {
+            self.take_over(now, i, budget);
+        }
+    }
+
+    /// Nothing is left to ask of a peer, while others are slow with what it has: ask it for some of that.
+    ///
+    /// RFC 7574 §3.8: when urgent data is asked of another peer, the former SHOULD be sent a CANCEL.
+    fn take_over(&mut self, now: Instant, i: usize, budget: u64) {
+        const LOOK_AT: usize = 64;
+        let Some(channel) = self.channels.get(i) else { return };
+        let slot = channel.swarm;
+        let Some(swarm) = self.swarms.get_mut(slot) else { return };
+        let state = &mut swarm.state;
+        if state.asked_of.is_empty() {
+            if !state.starving.contains(&i) && state.starving.len() < state.channels.len() {
+                state.starving.push(i);
+            }
+            return;
+        }
+        let ours = channel.down.rtt.unwrap_or(Duration::from_millis(100));
+        let our_rate = channel.down.meter.rate(now);
+        let from = crate::policy::below(&mut self.shared.rng, state.chunks().unwrap_or(0));
+        let mut taken: Vec<(ChunkId, usize)> = Vec::new();
+        for (&chunk, &owner) in state.asked_of.range(from..).chain(state.asked_of.range(..from)).take(LOOK_AT) {
+            let Some(other) = self.channels.get(owner).filter(|_| owner != i) else { continue };
+            let Some(entry) = other.down.asked.get(chunk) else { continue };
+            let waited = now.saturating_since(entry.since);
+            let much_faster = our_rate / 2 > other.down.meter.rate(now);
+            let patience = ours * 2 + Duration::from_millis(if much_faster { 50 } else { 300 });
+            let overdue = other.down.sojourn.srtt().is_none_or(|usual| much_faster || waited > usual * 2);
+            if waited > patience && overdue && channel.have.contains(chunk) {
+                taken.push((chunk, owner));
+                if taken.len() as u64 >= budget.min(32) {
+                    break;
+                }
+            }
+        }
+        for &(chunk, owner) in &taken {
+            state.release(chunk);
+            self.shared.requested = self.shared.requested.saturating_sub(state.metadata.chunk_size as usize);
+            self.shared.stats.requests_lapsed += 1;
+            if let Some(other) = self.channels.get_mut(owner) {
+                other.down.asked.forget(chunk);
+                other.down.to_cancel.insert(ChunkRange::single(chunk));
+                self.shared.wake(owner, other);
+            }
+            if let Some(channel) = self.channels.get_mut(i) {
+                request(now, i, channel, state, ChunkRange::single(chunk), &mut self.shared.requested);
+            }
+        }
+        if let Some(channel) = self.channels.get_mut(i)
+            && taken.is_empty()
+        {
+            channel.down.retry_at = Some(now + ours.max(Duration::from_millis(50)));
+            if !state.starving.contains(&i) && state.starving.len() < state.channels.len() {
+                state.starving.push(i);
+            }
+        }
+    }
+
+    /// The timer of a channel went off: gives up what did not come in time.
+    pub(super) fn check_download(&mut self, now: Instant, i: usize) {
+        let Some(channel) = self.channels.get_mut(i) else { return };
+        let down = &mut channel.down;
+        if down.retry_at.is_some_and(|at| at <= now) {
+            down.retry_at = None;
+            self.shared.wake(i, channel);
+        }
+        if channel.down.asked.is_empty() || now < channel.down.stalled_at() {
+            return;
+        }
+        channel.down.stalls += 1;
+        channel.down.progress_at = now;
+        self.shared.wake(i, channel);
+        self.release_all(i, true);
+    }
+
+    /// Gives up chunks that later ones overtook.
+    pub(super) fn check_overtaken(&mut self, i: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(channel) = channels.get_mut(i) else { return };
+        let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        while let Some(entry) = channel.down.asked.take_overtaken(channel.down.reorder) {
+            channel.down.given_up.insert(ChunkRange::single(entry.chunk));
+            if channel.down.given_up.parts() > 64 {
+                channel.down.given_up.clear();
+            }
+            shared.stats.requests_lapsed += 1;
+            if swarm.state.release(entry.chunk).is_some() {
+                shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
+            }
+            swarm.picker.on_lapsed(ChunkRange::single(entry.chunk));
+        }
+        self.feed_starving(self.channels.get(i).map(|c| c.swarm));
+    }
+
+    /// Gives up everything asked of a peer, so that it can be asked of others.
+    pub(super) fn release_all(&mut self, i: usize, cancel: bool) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(channel) = channels.get_mut(i) else { return };
+        let slot = channel.swarm;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        let size = swarm.state.metadata.chunk_size as usize;
+        while let Some(entry) = channel.down.asked.take_oldest() {
+            let chunk = ChunkRange::single(entry.chunk);
+            shared.stats.requests_lapsed += 1;
+            if swarm.state.release(entry.chunk).is_some() {
+                shared.requested = shared.requested.saturating_sub(size);
+            }
+            swarm.picker.on_lapsed(chunk);
+            if cancel {
+                channel.down.to_cancel.insert(chunk);
+            }
+        }
+        channel.down.to_request.clear();
+        self.feed_starving(Some(slot));
+    }
+
+    /// Something may be asked for again: wakes the channels that found nothing.
+    pub(super) fn feed_starving(&mut self, slot: Option<usize>) {
+        let Some(swarm) = slot.and_then(|slot| self.swarms.get_mut(slot)) else { return };
+        for i in swarm.state.starving.drain(..) {
+            if let Some(channel) = self.channels.get_mut(i) {
+                self.shared.wake(i, channel);
+            }
+        }
+    }
+}
+
+/// Notes that a range is asked of a peer; the REQUEST goes out with the next datagram.
+fn request(
+    now: Instant,
+    i: usize,
+    channel: &mut Channel,
+    state: &mut super::swarm::SwarmState,
+    range: ChunkRange,
+    requested: &mut usize,
+) {
+    let size = state.metadata.chunk_size as usize;
+    let down = &mut channel.down;
+    if down.asked.is_empty() {
+        down.progress_at = now;
+    }
+    state.busy.insert(range);
+    for piece in state.metadata.addressing.pieces(range) {
+        for chunk in order::service_order(piece, channel.draft) {
+            state.asked_of.insert(chunk, i);
+            down.asked.push(chunk, now, size);
+            down.credit += 1;
+            *requested += size;
+        }
+        down.to_cancel.remove(piece);
+        down.to_request.push_back(piece);
+    }
+    channel.idle_since = now;
+}
+
+impl Swarm {
+    /// Tells the picker the size, with what the peers have announced until now, once there is something to pick.
+    pub(super) fn index<'a>(&mut self, rng: &mut dyn rand_core::Rng, peers: impl Iterator<Item = &'a Channel>) {
+        if self.state.indexed || self.state.complete {
+            return;
+        }
+        let Some(chunks) = self.state.chunks() else { return };
+        self.state.indexed = true;
+        self.picker.on_size(chunks, rng);
+        for peer in peers {
+            peer.have.runs().for_each(|run| self.picker.on_have(run));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::net::SocketAddr;
+
+use ppsp_core::{
+    Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
+};
+
+use super::SwarmKey;
+use crate::{
+    policy::{Choker, Picker},
+    wire::Format,
+};
+
+/// A swarm: one content, and what is known and under way of it.
+#[derive(Debug)]
+pub(super) struct Swarm {
+    pub(super) state: SwarmState,
+    pub(super) store: Store,
+    pub(super) picker: Box<dyn Picker>,
+    pub(super) choker: Box<dyn Choker>,
+}
+
+/// The part that views look at, apart from store and policies.
+#[derive(Debug)]
+pub(super) struct SwarmState {
+    pub(super) key: SwarmKey,
+    pub(super) metadata: SwarmMetadata,
+    pub(super) verifier: Verifier,
+    /// Verified and held by the store: served and announced.
+    pub(super) held: RangeSet,
+    /// Verified, with the store still writing.
+    pub(super) writing: RangeSet,
+    /// Asked of a peer, or being written: not to be asked for.
+    pub(super) busy: RangeSet,
+    /// Which channel a chunk was asked of. A chunk is asked of one peer at a time.
+    pub(super) asked_of: BTreeMap<ChunkId, usize>,
+    pub(super) wanted: Option<RangeSet>,
+    /// Held since HAVEs were last handed out.
+    pub(super) fresh: RangeSet,
+    pub(super) announce_at: Option<Instant>,
+    pub(super) rechoke_at: Option<Instant>,
+    /// The picker has been told the size.
+    pub(super) indexed: bool,
+    pub(super) complete: bool,
+    /// The store has no room.
+    pub(super) stuffed: bool,
+    pub(super) failed: bool,
+    pub(super) error: Option<StoreError>,
+    /// Slots of its channels.
+    pub(super) channels: BTreeSet<usize>,
+    /// Channels that found nothing to ask for, to be woken when there may be something.
+    pub(super) starving: Vec<usize>,
+    pub(super) learned: VecDeque<SocketAddr>,
+    pub(super) downloaded: u64,
+    pub(super) uploaded: u64,
+    /// Events of these kinds wait to be taken.
+    pub(super) told_progress: bool,
+    pub(super) told_learned: bool,
+    pub(super) told_size: bool,
+    /// The length that the store knows.
+    pub(super) told_length: Option<u64>,
+}
+
+impl SwarmState {
+    /// Number of chunks, proven or known beforehand.
+    pub(super) fn chunks(&self) -> Option<u64> {
+        self.verifier.chunks()
+    }
+
+    /// All chunks, where their number is known.
+    pub(super) fn all(&self) -> Option<ChunkRange> {
+        self.chunks().and_then(|n| ChunkRange::with_len(0, n))
+    }
+
+    /// How the swarm writes ranges and hashes.
+    pub(super) fn format(&self) -> Format {
+        Format {
+            addressing: self.metadata.addressing,
+            chunk_size: self.metadata.chunk_size,
+            hash_len: self.metadata.hash.len(),
+            signature_len: None,
+            content_length: self.verifier.content_length(),
+        }
+    }
+
+    /// Length of a chunk, as far as is known: only the last is shorter.
+    pub(super) fn chunk_len(&self, chunk: ChunkId) -> usize {
+        let size = u64::from(self.metadata.chunk_size);
+        let len = match (self.chunks(), self.verifier.content_length()) {
+            (Some(n), Some(length)) if chunk.checked_add(1) == Some(n) => length - (n - 1) * size,
+            _ => size,
+        };
+        len as usize
+    }
+
+    /// Is everything held, or everything wanted?
+    pub(super) fn has_all_wanted(&self) -> bool {
+        let Some(all) = self.all() else { return false };
+        match &self.wanted {
+            None => self.held.covers(all),
+            Some(wanted) => wanted.runs().all(|r| r.intersection(all).is_none_or(|r| self.held.covers(r))),
+        }
+    }
+
+    /// The biggest complete interval around a chunk (RFC 7574 §4.3), where `aligned` the biggest that is a node of the tree.
+    pub(super) fn interval(&self, chunk: ChunkId, aligned: bool) -> ChunkRange {
+        let Some(run) = self.held.run_at(chunk) else { return ChunkRange::single(chunk) };
+        if !aligned {
+            return run;
+        }
+        let Some(mut bin) = Bin::leaf(chunk) else { return ChunkRange::single(chunk) };
+        while let Some(parent) = bin.parent().filter(|p| run.covers(p.range())) {
+            bin = parent;
+        }
+        bin.range()
+    }
+
+    /// The peak that a chunk lies under.
+    pub(super) fn peak_of(&self, chunk: ChunkId) -> Option<Bin> {
+        peak_of(chunk, self.chunks()?)
+    }
+
+    /// Forgets that a chunk was asked for.
+    pub(super) fn release(&mut self, chunk: ChunkId) -> Option<usize> {
+        let owner = self.asked_of.remove(&chunk)?;
+        self.busy.remove(ChunkRange::single(chunk));
+        Some(owner)
+    }
+}
+
+/// A store, with the little that the endpoint adds to it.
+pub(super) struct Store(pub(super) Box<dyn ContentStore>);
+
+impl Store {
+    /// Hands over what was proven.
+    pub(super) fn keep(&mut self, proven: &[Claim]) -> Result<(), StoreError> {
+        proven.iter().try_for_each(|claim| self.0.write_hash(claim.node, &claim.hash))
+    }
+}
+
+impl core::fmt::Debug for Store {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Store")
+    }
+}

@@ -1,0 +1,353 @@
+//! The server's side of a channel: what the peer asked for, and how fast it gets it.
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::time::Duration;
+
+use ppsp_core::{Bin, ChunkId, ChunkRange, Instant, RangeSet};
+
+use super::{
+    Endpoint,
+    channel::Channel,
+    ledger::Ledger,
+    meter::{Bucket, Meter},
+    order,
+    swarm::SwarmState,
+};
+use crate::congestion::{Acked, Controller, RttEstimator};
+
+/// What one peer asked for.
+#[derive(Debug)]
+pub(super) struct Upload {
+    /// We do not serve the peer at present (RFC 7574 §3.9).
+    pub(super) choked: bool,
+    /// A CHOKE or UNCHOKE is due.
+    pub(super) tell: bool,
+    /// In the order asked; what is no longer in `queued` is skipped.
+    pub(super) queue: VecDeque<ChunkRange>,
+    pub(super) queued: RangeSet,
+    /// The group that is being served, and how far.
+    group: Option<(ChunkId, u64)>,
+    /// Hashes of the chunk next in turn that went ahead of it.
+    pub(super) ahead: Vec<Bin>,
+    /// Sent and not acknowledged.
+    pub(super) sent: Ledger,
+    pub(super) controller: Box<dyn Controller>,
+    pub(super) rtt: RttEstimator,
+    pub(super) pacer: Option<Bucket>,
+    pub(super) meter: Meter,
+    /// Bytes of content sent.
+    pub(super) bytes: u64,
+    /// When to go on, where the controller's pace says wait.
+    pub(super) wake_at: Option<Instant>,
+    /// The store is fetching the chunk next in turn.
+    pub(super) parked: bool,
+    /// It waits for the upload limit.
+    pub(super) throttled: bool,
+    /// Length of the chunk sent last.
+    pub(super) last_len: usize,
+    reorder: u64,
+    presumed_lost: RangeSet,
+    lossy_until: Instant,
+}
+
+impl Upload {
+    const REORDER: u64 = 4;
+    const MAX_REORDER: u64 = 256;
+    /// How long a loss makes hashes be sent twice.
+    const LOSSY: Duration = Duration::from_secs(5);
+
+    pub(super) fn new(now: Instant, controller: Box<dyn Controller>) -> Self {
+        Self {
+            choked: false,
+            tell: false,
+            queue: VecDeque::new(),
+            queued: RangeSet::new(),
+            group: None,
+            ahead: Vec::new(),
+            sent: Ledger::default(),
+            controller,
+            rtt: RttEstimator::default(),
+            pacer: None,
+            meter: Meter::new(now),
+            bytes: 0,
+            wake_at: None,
+            parked: false,
+            throttled: false,
+            last_len: 0,
+            reorder: Self::REORDER,
+            presumed_lost: RangeSet::new(),
+            lossy_until: now,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.overdue_at(), self.wake_at].into_iter().flatten().min()
+    }
+
+    fn overdue_at(&self) -> Option<Instant> {
+        let oldest = self.sent.oldest()?;
+        Some(oldest.since + self.rtt.rto())
+    }
+
+    /// A REQUEST came.
+    pub(super) fn enqueue(&mut self, now: Instant, range: ChunkRange, max: usize) -> bool {
+        if self.queue.len() >= max || self.queued.parts() >= max.saturating_mul(4) {
+            return false;
+        }
+        // What is asked for again was lost, unless it has only just been sent.
+        let patience = self.rtt.srtt().unwrap_or_default();
+        let mut again = Vec::new();
+        self.sent.each_in(range, |entry| again.push(*entry));
+        self.queued.insert(range);
+        for entry in again {
+            if now.saturating_since(entry.since) < patience {
+                self.queued.remove(ChunkRange::single(entry.chunk));
+            } else {
+                self.sent.forget(entry.chunk);
+                self.on_loss(now, entry.chunk, entry.bytes, entry.since);
+            }
+        }
+        self.queue.push_back(range);
+        true
+    }
+
+    /// Takes back what was asked for.
+    pub(super) fn dequeue(&mut self, range: ChunkRange) -> bool {
+        self.queued.remove(range)
+    }
+
+    /// Forgets everything asked for.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.queued.clear();
+        self.group = None;
+        self.ahead.clear();
+    }
+
+    /// The chunk next in turn, of those held.
+    pub(super) fn front(&mut self, held: &RangeSet, in_order: bool) -> Option<ChunkId> {
+        loop {
+            if let Some((base, k)) = self.group {
+                let chunk = base + order::reversed(k);
+                if self.queued.contains(chunk) && held.contains(chunk) {
+                    return Some(chunk);
+                }
+                self.group = Some((base, k + 1)).filter(|g| g.1 < order::GROUP);
+                continue;
+            }
+            let Some(&range) = self.queue.front() else {
+                self.queued.clear();
+                return None;
+            };
+            let next = self.queued.next_set(range.first()).filter(|r| r.first() <= range.last());
+            let next = next.and_then(|r| held.next_set(r.first())).filter(|r| r.first() <= range.last());
+            let Some(first) = next.map(ChunkRange::first) else {
+                self.queue.pop_front();
+                continue;
+            };
+            if !self.queued.contains(first) {
+                self.trim(first);
+                continue;
+            }
+            if !in_order && order::is_group(first, range.last()) {
+                self.group = Some((first, 0));
+                match first.checked_add(order::GROUP) {
+                    Some(rest) => self.trim(rest),
+                    None => self.trim(ChunkId::MAX),
+                }
+                continue;
+            }
+            self.trim(first);
+            return Some(first);
+        }
+    }
+
+    /// Moves the start of the first range in the queue.
+    fn trim(&mut self, first: ChunkId) {
+        if let Some(front) = self.queue.front_mut() {
+            match ChunkRange::new(first, front.last()) {
+                Some(rest) => *front = rest,
+                None => {
+                    self.queue.pop_front();
+                }
+            }
+        }
+    }
+
+    /// A chunk went out.
+    pub(super) fn on_sent(&mut self, now: Instant, chunk: ChunkId, content: usize, datagram: usize) {
+        self.queued.remove(ChunkRange::single(chunk));
+        self.ahead.clear();
+        self.sent.push(chunk, now, datagram);
+        self.controller.on_sent(now, datagram);
+        self.meter.add(now, content as u64);
+        self.bytes += content as u64;
+        if let Some(pacer) = &mut self.pacer {
+            pacer.take(datagram as u64);
+        }
+    }
+
+    /// May a datagram of this length go now, as far as congestion control goes? `Err` says when to try again; `None`
+    /// in it: after an acknowledgement.
+    pub(super) fn may_send(&mut self, now: Instant, len: usize) -> Result<(), Option<Instant>> {
+        if !self.sent.is_empty() && self.sent.bytes() + len > self.controller.window() {
+            return Err(None);
+        }
+        let Some(rate) = self.controller.pacing_rate() else { return Ok(()) };
+        // Deep enough that runs of datagrams stay whole and timers of a millisecond keep the pace.
+        let depth = (rate / 250).max(16 * len as u64);
+        let pacer = self.pacer.get_or_insert_with(|| Bucket::new(now, rate, depth));
+        pacer.set(now, rate, depth);
+        if pacer.ready(now) > 0 { Ok(()) } else { Err(Some(pacer.ready_at(now, depth / 2))) }
+    }
+
+    /// How many datagrams that need a hash may be under way before it is taken for known. One, on a clean path (RFC
+    /// 7574 §5.3: the sender MAY optimistically skip hashes sent in unacknowledged datagrams); two where datagrams get
+    /// lost, for the loss of one would take all chunks along that lean on it, and before the first acknowledgement.
+    fn confidence(&self, now: Instant, have: &RangeSet) -> usize {
+        if now < self.lossy_until || have.is_empty() { 2 } else { 1 }
+    }
+
+    /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
+    pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> bool {
+        let app_limited = self.queued.is_empty();
+        let in_flight = self.sent.bytes();
+        let mut bytes = 0;
+        let mut newest: Option<Instant> = None;
+        self.sent.arrive_range(range, |entry| {
+            bytes += entry.bytes;
+            newest = newest.max(Some(entry.since));
+        });
+        if !self.presumed_lost.is_empty() && self.presumed_lost.remove(range) {
+            self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
+        }
+        let Some(sent) = newest else { return false };
+        let rtt = now.saturating_since(sent);
+        self.rtt.on_sample(now, rtt);
+        let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
+        self.controller.on_ack(now, &acked, in_flight);
+        true
+    }
+
+    /// Takes chunks that later ones overtook for lost. They are sent again when they are asked for again.
+    pub(super) fn check_overtaken(&mut self, now: Instant) -> u64 {
+        let mut lost = 0;
+        while let Some(entry) = self.sent.take_overtaken(self.reorder) {
+            self.on_loss(now, entry.chunk, entry.bytes, entry.since);
+            lost += 1;
+        }
+        lost
+    }
+
+    fn on_loss(&mut self, now: Instant, chunk: ChunkId, bytes: usize, since: Instant) {
+        self.controller.on_loss(now, bytes, since);
+        self.lossy_until = now + Self::LOSSY;
+        self.presumed_lost.insert(ChunkRange::single(chunk));
+        if self.presumed_lost.parts() > 64 {
+            self.presumed_lost.clear();
+        }
+    }
+
+    /// The timer of the channel went off. Returns how many chunks were lost, and whether there may be something to do.
+    pub(super) fn on_timer(&mut self, now: Instant) -> (u64, bool) {
+        let mut act = false;
+        if self.wake_at.is_some_and(|at| at <= now) {
+            self.wake_at = None;
+            act = true;
+        }
+        let mut lost = 0;
+        if self.overdue_at().is_some_and(|at| at <= now) {
+            self.rtt.on_timeout();
+            self.lossy_until = now + Self::LOSSY;
+            self.controller.on_timeout(now);
+            while self.sent.take_oldest().is_some() {
+                lost += 1;
+            }
+            act = true;
+        }
+        (lost, act)
+    }
+
+    /// The hashes that the peer misses for a chunk, the tallest first (RFC 7574 §5.4), pushed to `out`.
+    ///
+    /// RFC 7574 §5.3: who holds a chunk has had its uncles, and with them computed all nodes above it. So the climb
+    /// from the chunk ends below the first node under which the peer holds something. It ends at the peak at the latest
+    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks.
+    pub(super) fn missing_hashes(
+        &self,
+        now: Instant,
+        chunk: ChunkId,
+        have: &RangeSet,
+        state: &SwarmState,
+        out: &mut Vec<Bin>,
+    ) {
+        out.clear();
+        let confidence = self.confidence(now, have);
+        let (Some(mut node), Some(peak), Some(chunks)) = (Bin::leaf(chunk), state.peak_of(chunk), state.chunks())
+        else {
+            return;
+        };
+        while node != peak {
+            let (Some(parent), Some(sibling)) = (node.parent(), node.sibling()) else { break };
+            if have.intersects(parent.range()) || self.sent.has_in(parent.range(), confidence) {
+                break;
+            }
+            out.push(sibling);
+            node = parent;
+        }
+        out.reverse();
+        // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
+        if have.is_empty() && !state.all().is_some_and(|all| self.sent.has_in(all, confidence)) {
+            let uncles = out.len();
+            out.extend(ppsp_core::peaks(chunks));
+            out.rotate_left(uncles);
+        }
+        out.retain(|node| !self.ahead.contains(node));
+    }
+}
+
+impl Endpoint {
+    /// The peer holds chunks, as a HAVE or an ACK says.
+    pub(super) fn on_holds(&mut self, i: usize, range: ChunkRange) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(channel) = channels.get_mut(i) else { return };
+        let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        // RFC 7574 §4.2: "everything" is a bin, which covers more than there is.
+        let range = match swarm.state.all() {
+            Some(all) => match range.intersection(all) {
+                Some(range) => range,
+                None => return,
+            },
+            None => range,
+        };
+        if channel.have.covers(range) {
+            return;
+        }
+        let limit = if channel.is_up() { shared.config.max_have_parts } else { shared.config.max_have_parts.min(64) };
+        if channel.have.parts() >= limit {
+            shared.stats.dropped_over_limit += 1;
+            return;
+        }
+        if swarm.state.indexed {
+            let mut at = Some(range.first());
+            while let Some(gap) = at.and_then(|at| channel.have.next_gap(at)).and_then(|gap| gap.intersection(range)) {
+                swarm.picker.on_have(gap);
+                at = gap.last().checked_add(1);
+            }
+        }
+        channel.have.insert(range);
+        channel.announce.remove(range);
+        // RFC 7574 §3.8: a HAVE acts as an implicit CANCEL.
+        channel.up.dequeue(range);
+        if !swarm.state.complete {
+            shared.wake(i, channel);
+        }
+    }
+}
+
+impl Channel {
+    /// Does the peer wait for something from us?
+    pub(super) fn wants_service(&self) -> bool {
+        self.is_up() && !self.up.choked && !self.up.parked && !self.up.queued.is_empty()
+    }
+}
