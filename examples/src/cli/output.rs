@@ -130,14 +130,16 @@ impl Output {
         }
     }
 
-    /// A peer came or went.
-    pub fn peer(&self, addr: SocketAddr, gone: Option<&str>) {
-        let state = if gone.is_some() { "down" } else { "up" };
-        self.event("peer", &json!({ "addr": addr, "state": state, "reason": gone }));
-        match gone {
-            Some(reason) => self.detail(format_args!("peer {addr} is gone: {reason}")),
-            None => self.detail(format_args!("peer {addr} is up")),
-        }
+    /// A peer is up.
+    pub fn peer_up(&self, addr: SocketAddr) {
+        self.event("peer", &json!({ "addr": addr, "state": "up" }));
+        self.detail(format_args!("peer {addr} is up"));
+    }
+
+    /// A peer is gone: why, in a word for programs and in words for people.
+    pub fn peer_down(&self, addr: SocketAddr, reason: &str, words: &str) {
+        self.event("peer", &json!({ "addr": addr, "state": "down", "reason": reason }));
+        self.detail(format_args!("peer {addr} {words}"));
     }
 
     /// What opening a store tells.

@@ -34,6 +34,14 @@ pub enum FileError {
         /// How that shows.
         what: String,
     },
+    /// A file was compared with a link and differs.
+    #[error("{}: is not the content of the link: {what}", path.display())]
+    Different {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        what: String,
+    },
     /// State of other content lies where this content's would.
     #[error("{}: belongs to other content than this link (swarm {swarm}); choose another name with --output", path.display())]
     OtherContent {
@@ -60,6 +68,6 @@ pub enum FileError {
 impl FileError {
     /// Is it that content is not what it should be? All others are failures of the surroundings.
     pub fn is_integrity(&self) -> bool {
-        matches!(self, Self::Changed { .. } | Self::OtherContent { .. })
+        matches!(self, Self::Changed { .. } | Self::Different { .. } | Self::OtherContent { .. })
     }
 }

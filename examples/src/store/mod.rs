@@ -9,6 +9,7 @@
 compile_error!("FileStore reads and writes at offsets in the way of Unix; other systems are not supported yet");
 
 mod check;
+mod compare;
 mod content_file;
 mod error;
 mod open;
@@ -32,6 +33,7 @@ use content_file::ContentFile;
 use places::{replace_file, stamp_of, sync_parent};
 use tree_file::TreeFile;
 
+pub use compare::compare;
 pub use error::FileError;
 pub use open::{Notice, Observer, Opened, SeedOptions};
 pub use places::Places;
@@ -136,6 +138,19 @@ impl FileStore {
             Some(what) => Err(FileError::Changed { path: inner.path.clone(), what }),
             None => Ok(()),
         }
+    }
+
+    /// Removes the files of a download of which nothing was ever held. `false`: something is held.
+    pub fn discard_if_empty(&self) -> bool {
+        let inner = self.inner();
+        let empty = inner.held.is_empty() && inner.finished.is_none();
+        if empty {
+            let Places { part, state, tree, .. } = &self.shared.places;
+            for path in [part, state, tree] {
+                _ = fs::remove_file(path); // who finds them starts over all the same
+            }
+        }
+        empty
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -433,7 +433,7 @@ struct Found {
 }
 
 /// Opens a complete content file for reading.
-fn open_content(places: &Places) -> Result<File, FileError> {
+pub(super) fn open_content(places: &Places) -> Result<File, FileError> {
     let path = &places.content;
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => {}
