@@ -246,7 +246,6 @@ impl std::fmt::Display for HashName {
 
 from_toml! { HashName AddressingName Pex }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -42,8 +42,8 @@ impl ConfigFile {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = fs::read_to_string(path)
             .map_err(|e| Failure::usage(format!("{}: cannot read the configuration: {e}", path.display())))?;
-        let config: Self =
-            toml::from_str(&text).map_err(|e| Failure::usage(format!("{}: {}", path.display(), e.to_string().trim_end())))?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|e| Failure::usage(format!("{}: {}", path.display(), e.to_string().trim_end())))?;
         if config.max_peers.is_some_and(|peers| !(1..=65_535).contains(&peers)) {
             return Err(Failure::usage(format!("{}: max-peers is not between 1 and 65535", path.display())));
         }
@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn the_printed_defaults_can_be_read_and_name_every_flag() {
-        let text: String = DEFAULTS.lines().map(|l| format!("{}\n", l.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(""))).collect();
+        let text: String = DEFAULTS
+            .lines()
+            .map(|l| format!("{}\n", l.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or("")))
+            .collect();
         parse(&text).unwrap();
         let keys: Vec<&str> = text.lines().filter_map(|l| l.split(" = ").next()).collect();
         let cli = super::super::args::Cli::command();

@@ -17,6 +17,10 @@ use crate::store::Notice;
 /// Between two progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
+const JSON_EVERY: Duration = Duration::from_millis(400);
+/// A tick that comes a little early still counts.
+const SLACK: Duration = Duration::from_millis(50);
+
 /// Where words go.
 #[derive(Debug)]
 pub struct Output {
@@ -78,16 +82,22 @@ impl Output {
         if !self.json {
             return;
         }
-        let mut object = json!({ "event": event });
-        if let (Value::Object(object), Ok(Value::Object(fields))) = (&mut object, serde_json::to_value(fields)) {
-            object.extend(fields);
+        // The kind comes first, so that people can read it too.
+        let fields = serde_json::to_string(fields).unwrap_or_default();
+        match fields.strip_prefix('{') {
+            Some("}") | None => self.line(format_args!("{{\"event\":\"{event}\"}}")),
+            Some(rest) => self.line(format_args!("{{\"event\":\"{event}\",{rest}")),
         }
-        self.line(object);
+    }
+
+    /// Does it say things to people?
+    pub fn talks(&self) -> bool {
+        !self.quiet && !self.json
     }
 
     /// A sentence for people.
     pub fn say(&self, text: impl Display) {
-        if !self.quiet && !self.json {
+        if self.talks() {
             self.to_stderr(text);
         }
     }
@@ -151,23 +161,34 @@ impl Output {
         }
     }
 
+    /// The last state of a transfer, whenever the one before was told.
+    pub fn progress_ended(&mut self, now: &Progress) {
+        self.last_line = None;
+        self.progress(true, now);
+    }
+
     /// Work on a file: a bar with rate and time left on a terminal, a line a second elsewhere.
     fn work(&mut self, what: &'static str, done: u64, total: u64) {
         if self.json || self.quiet {
             return;
         }
-        self.bar_of(what, "{prefix:9} [{wide_bar:.cyan/blue}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta}");
+        self.bar_of(
+            what,
+            "{prefix:9} [{wide_bar:.cyan/blue}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta}",
+        );
         self.bar.set_length(total);
         self.bar.set_position(done);
-        if self.bar.is_hidden() && self.line_is_due() {
+        if self.bar.is_hidden() && self.line_is_due(LINE_EVERY) {
             self.to_stderr(format_args!("{what}: {} of {}", units::bytes(done), units::bytes(total)));
         }
     }
 
     /// How a transfer stands. `fetching`: a bar up to the end; else what is sent.
     pub fn progress(&mut self, fetching: bool, now: &Progress) {
-        self.event("progress", now);
-        if self.json || self.quiet {
+        if self.json && self.line_is_due(JSON_EVERY) {
+            self.event("progress", now);
+        }
+        if !self.talks() {
             return;
         }
         let flow = format!(
@@ -181,7 +202,10 @@ impl Output {
             self.bar.set_message(format!("{flow}  sent {}", units::bytes(now.uploaded)));
             self.bar.tick();
         } else if let Some(total) = now.total {
-            self.bar_of("fetching", "[{wide_bar:.green/blue}] {percent:>3}%  {binary_bytes}/{binary_total_bytes}  {msg}");
+            self.bar_of(
+                "fetching",
+                "[{wide_bar:.green/blue}] {percent:>3}%  {binary_bytes}/{binary_total_bytes}  {msg}",
+            );
             self.bar.set_length(total);
             self.bar.set_position(now.bytes);
             let left = total.saturating_sub(now.bytes).checked_div(now.down);
@@ -192,7 +216,7 @@ impl Output {
             self.bar.set_message(flow.clone());
             self.bar.tick();
         }
-        if self.bar.is_hidden() && self.line_is_due() {
+        if self.bar.is_hidden() && self.line_is_due(LINE_EVERY) {
             let share = match now.total {
                 Some(total) if fetching && total > 0 => format!("{:3}%  ", now.bytes * 100 / total),
                 _ => String::new(),
@@ -221,9 +245,9 @@ impl Output {
             .with_prefix(kind);
     }
 
-    fn line_is_due(&mut self) -> bool {
+    fn line_is_due(&mut self, every: Duration) -> bool {
         let now = Instant::now();
-        let due = self.last_line.is_none_or(|last| now.duration_since(last) >= LINE_EVERY);
+        let due = self.last_line.is_none_or(|last| now.duration_since(last) + SLACK >= every);
         if due {
             self.last_line = Some(now);
         }

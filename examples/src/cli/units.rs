@@ -125,10 +125,13 @@ impl FromStr for SeedAfter {
 impl FromStr for HostPort {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+        let port =
+            text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
         match port {
             Some(1..) => Ok(Self(text.to_owned())),
-            _ => Err(format!("'{text}' is not an address: write HOST:PORT, for example 192.0.2.7:6778 or [2001:db8::7]:6778")),
+            _ => Err(format!(
+                "'{text}' is not an address: write HOST:PORT, for example 192.0.2.7:6778 or [2001:db8::7]:6778"
+            )),
         }
     }
 }

@@ -45,7 +45,8 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
 
     let fetch = !store.is_finished();
     if !fetch {
-        let mut fields = json!({ "bytes": store.held_bytes(), "seconds": 0.0, "downloaded": 0, "uploaded": 0, "path": path });
+        let mut fields =
+            json!({ "bytes": store.held_bytes(), "seconds": 0.0, "downloaded": 0, "uploaded": 0, "path": path });
         add_usage(&mut fields);
         out.event("complete", &fields);
         out.say(format_args!("{}: complete and verified already", path.display()));
@@ -87,9 +88,7 @@ fn output_path(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
     match output {
         None => named(),
         Some(path) if path.is_dir() => Ok(path.join(named()?)),
-        Some(path) if path.file_name().is_none() => {
-            Err(Failure::usage(format!("{}: not a file name", path.display())))
-        }
+        Some(path) if path.file_name().is_none() => Err(Failure::usage(format!("{}: not a file name", path.display()))),
         Some(path) => Ok(path.to_owned()),
     }
 }

@@ -94,6 +94,8 @@ fn only_static(link: &Link) -> Result<(), Failure> {
         method if method.is_live() => {
             Err(Failure::usage("the link is to a live stream; this ppsp fetches static content only"))
         }
-        _ => Err(Failure::usage("the link is to content without integrity protection; this ppsp does not fetch such content")),
+        _ => Err(Failure::usage(
+            "the link is to content without integrity protection; this ppsp does not fetch such content",
+        )),
     }
 }

@@ -33,7 +33,8 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
     };
     let peers = resolve(&args.net.peer).await?;
     let places = Places::new(&args.file, args.net.state_dir.as_deref());
-    let (store, opened) = watched(out, &mut signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
+    let (store, opened) =
+        watched(out, &mut signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
     let metadata = store.metadata();
     tell_opened(out, opened, &store);
     warn_of_big_chunks(out, &metadata, socket.local_addr().ok());

@@ -181,7 +181,9 @@ impl<'a> Session<'a> {
         match goal {
             Goal::Serve { until } => Ok(until.is_some_and(|until| until <= now)),
             Goal::Fetch { patience } => {
-                if self.driver.endpoint.swarm(self.swarm).is_some_and(|swarm| swarm.is_complete()) && self.finish().await? {
+                if self.driver.endpoint.swarm(self.swarm).is_some_and(|swarm| swarm.is_complete())
+                    && self.finish().await?
+                {
                     return Ok(true);
                 }
                 self.connect(now);
@@ -264,7 +266,7 @@ impl<'a> Session<'a> {
     async fn finish(&mut self) -> Result<bool, Failure> {
         let now = Instant::now();
         let progress = self.measure(now);
-        self.out.progress(true, &progress);
+        self.out.progress_ended(&progress);
         let seconds = now.duration_since(self.started).as_secs_f64();
         let earlier = self.checkpoint.take();
         let store = self.store.clone();

@@ -245,7 +245,10 @@ mod tests {
         let one = "127.0.0.1:7".parse().unwrap();
         assert_eq!(local_addresses(one), [one]);
         let found = local_addresses("0.0.0.0:7".parse().unwrap());
-        assert!(found.iter().all(|addr| addr.is_ipv4() && !addr.ip().is_unspecified() && addr.port() == 7), "{found:?}");
+        assert!(
+            found.iter().all(|addr| addr.is_ipv4() && !addr.ip().is_unspecified() && addr.port() == 7),
+            "{found:?}"
+        );
         assert!(!local_addresses("[::]:7".parse().unwrap()).is_empty());
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs::File, io};
 
-use ppsp_core::{Bin, ChunkRange, Claim, Hash, HashAlg, RangeSet, Tree, TreeBuilder, hash_chunks, hash_pairs, peaks, root_from_peaks};
+use ppsp_core::{
+    Bin, ChunkRange, Claim, Hash, HashAlg, RangeSet, Tree, TreeBuilder, hash_chunks, hash_pairs, peaks, root_from_peaks,
+};
 
 use super::{Notice, Observer, tree_file::TreeFile, tree_file::read_up_to};
 
@@ -158,9 +160,17 @@ impl Checker<'_, '_> {
             let mut builder = TreeBuilder::new(self.alg, self.chunk_size);
             let shift = range.first() << 1;
             let (before, total, observer) = (self.hashed, self.length, &mut *self.observer);
-            let built = hash_bytes(self.file, (start, end - start), self.chunk_size, &mut builder, shift, self.tree, &mut |n| {
-                observer(Notice::Checking { done: before + n, total });
-            })
+            let built = hash_bytes(
+                self.file,
+                (start, end - start),
+                self.chunk_size,
+                &mut builder,
+                shift,
+                self.tree,
+                &mut |n| {
+                    observer(Notice::Checking { done: before + n, total });
+                },
+            )
             .and_then(|()| finish(builder, shift, self.tree));
             self.hashed += end - start;
             match built {

@@ -2,7 +2,10 @@ use std::{fs::File, path::Path};
 
 use ppsp_core::{Bin, SwarmMetadata, TreeBuilder};
 
-use super::{FileError, Notice, Observer, Places, check::Checker, io_error, places::stamp_of, state::State, tree_file::read_up_to};
+use super::{
+    FileError, Notice, Observer, Places, check::Checker, io_error, places::stamp_of, state::State,
+    tree_file::read_up_to,
+};
 
 /// Hashes a file and compares it with what a swarm shares. Returns its length.
 ///
@@ -37,7 +40,9 @@ pub fn compare(path: &Path, metadata: &SwarmMetadata, observer: &mut Observer<'_
         return Ok(done);
     }
     Err(different(match first_bad_chunk(&places, &file, metadata, length) {
-        Some(chunk) => format!("chunk {chunk}, from byte {} on, is the first that differs", chunk * u64::from(metadata.chunk_size)),
+        Some(chunk) => {
+            format!("chunk {chunk}, from byte {} on, is the first that differs", chunk * u64::from(metadata.chunk_size))
+        }
         None => "its root hash is another".to_owned(),
     }))
 }

@@ -66,7 +66,8 @@ impl ContentFile {
     /// Those of the file; `UnexpectedEof` where the file is shorter than that.
     pub(crate) fn read(&mut self, chunk: ChunkId, out: &mut [u8]) -> io::Result<usize> {
         let start = chunk.saturating_mul(self.chunk_size as u64);
-        let length = self.end.map_or(self.chunk_size as u64, |end| end.saturating_sub(start)).min(self.chunk_size as u64);
+        let length =
+            self.end.map_or(self.chunk_size as u64, |end| end.saturating_sub(start)).min(self.chunk_size as u64);
         let length = length as usize;
         let (number, slot) = (chunk / self.block_chunks, (chunk % self.block_chunks) as usize);
         let place = self.place(number)?;

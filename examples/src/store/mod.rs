@@ -27,7 +27,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ppsp_core::{Bin, ChunkId, ChunkRange, ContentStore, Hash, RangeSet, Read, StoreError, StoredSize, SwarmMetadata, Write};
+use ppsp_core::{
+    Bin, ChunkId, ChunkRange, ContentStore, Hash, RangeSet, Read, StoreError, StoredSize, SwarmMetadata, Write,
+};
 
 use content_file::ContentFile;
 use places::{replace_file, stamp_of, sync_parent};

@@ -10,8 +10,8 @@ use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, IntegrityMethod, RangeSet,
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    FileError, FileStore, Inner, Places, Shared, Stamp, State, check::Checker, check::hash_file, content_file::ContentFile,
-    describe_change, io_error, places::stamp_of, tree_file::TreeFile,
+    FileError, FileStore, Inner, Places, Shared, Stamp, State, check::Checker, check::hash_file,
+    content_file::ContentFile, describe_change, io_error, places::stamp_of, tree_file::TreeFile,
 };
 
 /// What opening a store tells while it works.
@@ -388,8 +388,19 @@ impl<'a> Ground<'a> {
         } else {
             chunks.saturating_mul(chunk_size.into())
         };
-        let checker =
-            Checker { file, tree, alg, chunk_size, chunks, guessed, length, claimed, trust_content, hashed: 0, observer };
+        let checker = Checker {
+            file,
+            tree,
+            alg,
+            chunk_size,
+            chunks,
+            guessed,
+            length,
+            claimed,
+            trust_content,
+            hashed: 0,
+            observer,
+        };
         let (held, hashed) = checker.check(metadata.id.as_bytes()).map_err(|e| io_error(path, "read", e))?;
         if held.is_empty() {
             // Then the size is as good as unknown: peers will prove it again.

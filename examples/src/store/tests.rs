@@ -8,7 +8,8 @@ use std::{
 };
 
 use ppsp_core::{
-    Bin, ChunkRange, ContentStore, Hash, HashAlg, Read, StoredSize, SwarmMetadata, Tree, TreeBuilder, peak_of, peaks, uncles,
+    Bin, ChunkRange, ContentStore, Hash, HashAlg, Read, StoredSize, SwarmMetadata, Tree, TreeBuilder, peak_of, peaks,
+    uncles,
 };
 use proptest::prelude::*;
 
@@ -81,7 +82,9 @@ impl Sample {
         let held: Vec<u64> = runs.into_iter().flat_map(|run| run.chunks()).collect();
         let mut out = vec![0; self.chunk_size];
         for &chunk in &held {
-            let Read::Ready(length) = store.read_chunk(chunk, &mut out).unwrap() else { panic!("chunk {chunk} is not there") };
+            let Read::Ready(length) = store.read_chunk(chunk, &mut out).unwrap() else {
+                panic!("chunk {chunk} is not there")
+            };
             assert_eq!(&out[..length], self.chunk(chunk), "chunk {chunk}");
         }
         for (&number, hash) in &self.nodes {
