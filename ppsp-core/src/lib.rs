@@ -14,6 +14,9 @@ extern crate std;
 mod addressing;
 mod bin;
 mod chunk;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod link;
 mod memory;
