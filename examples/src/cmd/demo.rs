@@ -324,7 +324,7 @@ fn origins(member: &Member, seed: &str) -> (u64, u64) {
 
 /// What was moved by whom.
 fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Duration) {
-    let percent = |part: u64, whole: u64| if whole == 0 { 0 } else { (part * 100 + whole / 2) / whole };
+    let percent = |part: u64, whole: u64| (part * 100 + whole / 2).checked_div(whole).unwrap_or(0);
     let sent = |member: &Member| member.closed.as_ref().and_then(|value| value["uploaded"].as_u64()).unwrap_or(0);
     let seconds = |member: &Member| member.complete.as_ref().and_then(|value| value["seconds"].as_f64()).unwrap_or(0.0);
     out.say(format_args!(

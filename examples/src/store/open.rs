@@ -342,7 +342,7 @@ impl<'a> Ground<'a> {
             content: ContentFile::new(Arc::new(file), metadata.chunk_size, length),
             tree,
             held: found.held,
-            chunks: found.chunks,
+            chunks: found.chunks.or(metadata.chunks()),
             length,
             path: path.clone(),
             finished: None,
