@@ -83,7 +83,11 @@ impl SwarmMut<'_> {
 
     /// Reads a chunk from the store, as the application plays.
     pub fn read(&mut self, chunk: ChunkId, out: &mut [u8]) -> Result<Read, StoreError> {
-        if self.swarm.state.held.contains(chunk) { self.swarm.store.0.read_chunk(chunk, out) } else { Ok(Read::Missing) }
+        if self.swarm.state.held.contains(chunk) {
+            self.swarm.store.0.read_chunk(chunk, out)
+        } else {
+            Ok(Read::Missing)
+        }
     }
 
     /// Addresses learned by peer exchange since the last call, at most as many as fit `out`.

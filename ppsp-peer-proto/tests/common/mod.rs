@@ -129,13 +129,8 @@ impl Line {
         let (channel, messages) = speech.parse(&opening.bytes);
         assert_eq!(channel, ChannelId::NONE);
         let Some(Message::Handshake(hello)) = messages.first() else { panic!("no handshake: {messages:?}") };
-        let line = Self {
-            puppet,
-            remote: opening.from,
-            speech: speech.clone(),
-            ours: ChannelId(ours),
-            theirs: hello.source,
-        };
+        let line =
+            Self { puppet, remote: opening.from, speech: speech.clone(), ours: ChannelId(ours), theirs: hello.source };
         let mut answer = vec![speech.hello(line.ours)];
         answer.extend_from_slice(extra);
         line.say(world, &answer);
@@ -158,7 +153,12 @@ impl Line {
     }
 
     /// What `pick` makes of the messages that came on the channel since the last call, for a time from now.
-    pub fn hear<T>(&self, world: &mut World, time: Duration, mut pick: impl FnMut(&Message<'_>) -> Option<T>) -> Vec<T> {
+    pub fn hear<T>(
+        &self,
+        world: &mut World,
+        time: Duration,
+        mut pick: impl FnMut(&Message<'_>) -> Option<T>,
+    ) -> Vec<T> {
         world.run_for(time);
         let mut heard = Vec::new();
         for received in world.puppet_take(self.puppet) {
