@@ -16,9 +16,12 @@ mod bin;
 mod chunk;
 mod hash;
 mod metadata;
+mod proven;
 mod range_set;
 mod store;
 mod time;
+mod tree;
+mod verifier;
 
 pub use addressing::BadSpec;
 pub use bin::Bin;
@@ -28,3 +31,5 @@ pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, Swa
 pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;
+pub use tree::{Claim, Tree, TreeBuilder, is_filled, peak_of, peaks, root_bin, root_from_peaks, uncles};
+pub use verifier::{Unverified, Verdict, Verifier};

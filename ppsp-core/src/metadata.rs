@@ -1,5 +1,5 @@
 use alloc::{boxed::Box, vec::Vec};
-use core::fmt;
+use core::{borrow::Borrow, fmt};
 
 use crate::{Hash, HashAlg};
 
@@ -89,6 +89,13 @@ impl SwarmId {
 
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// So that maps can be asked for the bytes.
+impl Borrow<[u8]> for SwarmId {
+    fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
@@ -197,6 +204,11 @@ impl ChunkAddressing {
         }
     }
 
+    /// Does a specification name a node of the tree, so that a range may take several?
+    pub const fn is_bins(self) -> bool {
+        matches!(self, Self::Bin32 | Self::Bin64)
+    }
+
     /// The most chunks of content that the method can name.
     pub const fn max_chunks(self, chunk_size: u32) -> u64 {
         match self {
@@ -221,6 +233,9 @@ pub enum MetadataError {
     /// The identifier is not as long as a root hash.
     #[error("swarm ID is not as long as a hash of the hash function")]
     IdLength,
+    /// The content is not protected by a Merkle hash tree.
+    #[error("content integrity protection method is not the Merkle hash tree")]
+    Integrity,
     /// The content is longer than the chunk addressing method can name.
     #[error("content is too long for the chunk addressing method")]
     TooLong,

@@ -15,6 +15,6 @@ pub mod policy;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
+pub mod wire;
 
 pub use endpoint::*;
-pub mod wire;

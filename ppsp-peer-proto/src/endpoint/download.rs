@@ -112,7 +112,7 @@ impl Download {
     /// When what is under way is given up, if nothing comes until then.
     fn stalled_at(&self) -> Instant {
         let patience = match self.sojourn.srtt() {
-            Some(sojourn) => sojourn * 2 + self.sojourn.var() * 4 + Duration::from_millis(100),
+            Some(sojourn) => sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100),
             None => Duration::from_secs(1) + self.rtt.unwrap_or_default() * 3,
         };
         let patience = patience.max(Duration::from_millis(200)) * (1 << self.stalls.min(8));
@@ -125,7 +125,7 @@ impl Download {
         self.stalls = 0;
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
-            self.sojourn.on_sample(took);
+            self.sojourn.on_sample(now, took);
             self.on_rtt(took);
         }
         if !self.given_up.is_empty() && self.given_up.remove(ChunkRange::single(chunk)) {

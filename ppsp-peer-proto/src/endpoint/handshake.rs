@@ -222,7 +222,7 @@ impl Endpoint {
         channel.must_send = true;
         if let Phase::Opening { since, tries: 1, .. } = channel.phase {
             channel.down.on_rtt(now.saturating_since(since));
-            channel.up.rtt.on_sample(now.saturating_since(since));
+            channel.up.rtt.on_sample(now, now.saturating_since(since));
         }
         self.channel_up(now, i);
         true
@@ -244,6 +244,11 @@ impl Endpoint {
         // What was held when the channel began and since.
         channel.announce = swarm.state.held.clone();
         channel.announce.subtract(&channel.have);
+        if swarm.state.rechoke_at.is_none() {
+            let at = now + Duration::from_secs(5);
+            swarm.state.rechoke_at = Some(at);
+            self.shared.timers.set_by(Timer::Swarm(slot), at);
+        }
         self.begin_pex(now, i);
         // The peer may have been here before, or may have opened a channel while we did: one is enough.
         let others = self.at.range((slot, remote, 0)..=(slot, remote, usize::MAX)).map(|&(_, _, j)| j);

@@ -1,14 +1,51 @@
 //! The endpoint: all swarms and peers of one socket.
+//!
+//! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
+//! verified, `download` asks for chunks, `upload` serves them, `transmit` writes datagrams, `pex` exchanges addresses.
+//! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
+mod bans;
+mod channel;
 mod config;
+mod download;
 mod event;
+mod handshake;
+mod ledger;
+mod meter;
+mod order;
+mod pex;
+mod receive;
+mod slab;
 mod stats;
+mod swarm;
+mod timers;
+mod transmit;
+mod upload;
 mod view;
 
-use alloc::{boxed::Box, vec::Vec};
-use core::{fmt, net::SocketAddr, num::NonZeroUsize};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use ppsp_core::{ChunkRange, ContentStore, Instant, MetadataError, StoreError};
+use ppsp_core::{
+    Bin, ChunkRange, Claim, ContentStore, Instant, MetadataError, RangeSet, StoreError, SwarmId, Verdict, Verifier,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use self::{
+    bans::Bans,
+    channel::{Channel, Phase},
+    meter::Bucket,
+    receive::Batch,
+    slab::Slab,
+    swarm::{Store, SwarmState},
+    timers::{Timer, Timers},
+};
+use crate::{policy::Candidate, wire::ChannelId};
 
 pub use config::{EndpointConfig, SwarmConfig};
 pub use event::{Event, PeerKey, Reason, SwarmKey};
@@ -64,59 +101,256 @@ pub enum StoreDone {
 /// Call **inputs** and **commands** in any order, then drain the **outputs** whenever convenient. No call is forbidden
 /// at any moment; [`poll_timeout`](Self::poll_timeout) names the latest moment at which the next drain is due.
 pub struct Endpoint {
-    _x: Vec<Event>,
+    channels: Slab<Channel>,
+    swarms: Slab<swarm::Swarm>,
+    /// Channels by the ID that their peer puts before its datagrams.
+    by_id: BTreeMap<ChannelId, usize>,
+    /// Channels by swarm and address.
+    at: BTreeSet<(usize, SocketAddr, usize)>,
+    by_swarm_id: BTreeMap<SwarmId, usize>,
+    by_key: BTreeMap<SwarmKey, usize>,
+    /// Handshakes answered and not completed, by age.
+    half_open: BTreeSet<(Instant, usize)>,
+    /// Channels that others opened, complete.
+    inbound: usize,
+    /// Closing HANDSHAKEs to be sent: where to, to which channel, whether with the version.
+    farewells: VecDeque<(SocketAddr, ChannelId, bool)>,
+    next_key: u64,
+    /// Swarms that the embedder changed.
+    stirred: Vec<usize>,
+    shared: Shared,
+    // Kept between calls for their capacity.
+    proven: Vec<Claim>,
+    verdicts: Vec<Verdict>,
+    late_haves: Vec<ChunkRange>,
+    hashes: Vec<Bin>,
+}
+
+/// What all parts of the endpoint use.
+struct Shared {
+    config: EndpointConfig,
+    rng: ChaCha20Rng,
+    /// The last `now`.
+    now: Instant,
+    stats: Stats,
+    timers: Timers,
+    /// Channels that may have something to send.
+    ready: VecDeque<usize>,
+    events: VecDeque<Event>,
+    bans: Bans,
+    /// Bytes asked for and not received.
+    requested: usize,
+    upload: Option<Bucket>,
+    download: Option<Bucket>,
+    /// Channels that wait for the upload limit, in turn.
+    throttled: VecDeque<usize>,
+    picked: Vec<ChunkRange>,
+}
+
+impl Shared {
+    /// The channel may have something to send.
+    fn wake(&mut self, i: usize, channel: &mut Channel) {
+        if !core::mem::replace(&mut channel.in_ready, true) {
+            self.ready.push_back(i);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        // Events about swarms are merged, so that there are few of them at a time.
+        let of_peer = matches!(event, Event::PeerUp { .. } | Event::PeerDown { .. });
+        if of_peer && self.events.len() >= self.config.max_events {
+            self.stats.dropped_events += 1;
+        } else {
+            self.events.push_back(event);
+        }
+    }
 }
 
 /// Commands.
 impl Endpoint {
-    /// `seed` is all the chance the endpoint ever uses: same seed and same inputs, same outputs.
+    /// `seed` is all the chance the endpoint ever uses: same seed and same inputs, same outputs. It must be hard to
+    /// guess, for channel IDs are drawn from it.
     pub fn new(config: EndpointConfig, seed: [u8; 32], now: Instant) -> Self {
-        todo!()
+        // A burst of a tenth of a second, and whole datagrams in any case.
+        let bucket = |limit: Option<u64>| limit.map(|rate| Bucket::new(now, rate, (rate / 10).max(64 * 1024)));
+        Self {
+            channels: Slab::new(),
+            swarms: Slab::new(),
+            by_id: BTreeMap::new(),
+            at: BTreeSet::new(),
+            by_swarm_id: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            half_open: BTreeSet::new(),
+            inbound: 0,
+            farewells: VecDeque::new(),
+            next_key: 0,
+            stirred: Vec::new(),
+            shared: Shared {
+                rng: ChaCha20Rng::from_seed(seed),
+                now,
+                stats: Stats::default(),
+                timers: Timers::default(),
+                ready: VecDeque::new(),
+                events: VecDeque::new(),
+                bans: Bans::new(config.max_bans, config.ban_time),
+                requested: 0,
+                upload: bucket(config.upload_limit),
+                download: bucket(config.download_limit),
+                throttled: VecDeque::new(),
+                picked: Vec::new(),
+                config,
+            },
+            proven: Vec::new(),
+            verdicts: Vec::new(),
+            late_haves: Vec::new(),
+            hashes: Vec::new(),
+        }
     }
 
-    /// Opens a swarm over `store`.
+    /// Opens a swarm over `store`. What the store says it holds is believed as far as its hashes lead to the root.
     pub fn open(
         &mut self,
         now: Instant,
         config: SwarmConfig,
         store: Box<dyn ContentStore>,
     ) -> Result<SwarmKey, OpenError> {
-        todo!()
+        self.advance(now);
+        let SwarmConfig { metadata, picker, choker } = config;
+        if self.by_swarm_id.contains_key(&metadata.id) {
+            return Err(OpenError::AlreadyOpen);
+        }
+        let mut verifier = Verifier::new(&metadata)?;
+        let mut store = Store(store);
+        let mut claimed = RangeSet::new();
+        let size = store.0.held(&mut |range| {
+            claimed.insert(range);
+        })?;
+        let mut held = RangeSet::new();
+        if let Some(chunks) = size.chunks {
+            let mut failed = None;
+            let mut read = |node| match store.0.read_hash(node) {
+                Ok(hash) => hash,
+                Err(error) => {
+                    failed = Some(error);
+                    None
+                }
+            };
+            held = verifier.restore(chunks, size.content_length, &claimed, &mut read);
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
+        if held.is_empty() && !claimed.is_empty() {
+            return Err(OpenError::WrongContent);
+        }
+        self.next_key += 1;
+        let key = SwarmKey(self.next_key);
+        let id = metadata.id.clone();
+        let known = verifier.peaks_proven();
+        let mut swarm = swarm::Swarm {
+            state: SwarmState {
+                key,
+                told_length: verifier.content_length().filter(|_| known),
+                metadata,
+                verifier,
+                held,
+                writing: RangeSet::new(),
+                busy: RangeSet::new(),
+                asked_of: BTreeMap::new(),
+                wanted: None,
+                fresh: RangeSet::new(),
+                announce_at: None,
+                rechoke_at: None,
+                indexed: false,
+                complete: false,
+                stuffed: false,
+                failed: false,
+                error: None,
+                channels: BTreeSet::new(),
+                starving: Vec::new(),
+                learned: VecDeque::new(),
+                downloaded: 0,
+                uploaded: 0,
+                told_progress: false,
+                told_learned: false,
+                told_size: known,
+            },
+            store,
+            picker,
+            choker,
+        };
+        swarm.state.complete = swarm.state.has_all_wanted();
+        if swarm.state.complete {
+            self.shared.tell(Event::Complete { swarm: key });
+        }
+        swarm.index(&mut self.shared.rng, core::iter::empty());
+        let slot = self.swarms.insert(swarm);
+        self.by_swarm_id.insert(id, slot);
+        self.by_key.insert(key, slot);
+        Ok(key)
     }
 
     /// Closes a swarm: its peers get a closing HANDSHAKE with the next datagrams. Hands the store back.
     pub fn close(&mut self, now: Instant, swarm: SwarmKey) -> Option<Box<dyn ContentStore>> {
-        todo!()
+        self.advance(now);
+        let slot = self.by_key.remove(&swarm)?;
+        self.drop_all(slot);
+        let swarm = self.swarms.remove(slot)?;
+        self.by_swarm_id.remove(&swarm.state.metadata.id);
+        self.shared.timers.clear(Timer::Swarm(slot));
+        Some(swarm.store.0)
     }
 
     /// Starts a handshake. The key returned is the one in later events.
     pub fn connect(&mut self, now: Instant, swarm: SwarmKey, remote: SocketAddr) -> Result<PeerKey, ConnectError> {
-        todo!()
+        self.advance(now);
+        self.open_channel(now, swarm, remote)
     }
 
     /// Ends a channel, with a closing HANDSHAKE.
     pub fn disconnect(&mut self, now: Instant, peer: PeerKey) {
-        todo!()
+        self.advance(now);
+        if let Some((i, _)) = self.find(peer) {
+            self.drop_channel(now, i, Reason::Local, true);
+        }
     }
 
     /// A look at a swarm.
     pub fn swarm(&self, swarm: SwarmKey) -> Option<Swarm<'_>> {
-        todo!()
+        let state = &self.swarms.get(self.swarm_slot(swarm)?)?.state;
+        Some(Swarm { state, channels: &self.channels })
     }
 
     /// A hold of a swarm.
     pub fn swarm_mut(&mut self, swarm: SwarmKey) -> Option<SwarmMut<'_>> {
-        todo!()
+        let slot = self.swarm_slot(swarm)?;
+        Some(SwarmMut { swarm: self.swarms.get_mut(slot)?, slot, stirred: &mut self.stirred })
     }
 
-    /// What is known of a peer.
+    /// What is known of a peer; `None` once it is gone.
     pub fn peer(&self, peer: PeerKey) -> Option<PeerStats> {
-        todo!()
+        let (_, channel) = self.find(peer)?;
+        let state = &self.swarms.get(channel.swarm)?.state;
+        Some(PeerStats {
+            remote: channel.remote,
+            outbound: channel.outbound,
+            up: channel.is_up(),
+            has_chunks: channel.have.len(),
+            complete: channel.is_complete(state.chunks()),
+            downloaded: channel.down.bytes,
+            uploaded: channel.up.bytes,
+            download_rate: channel.down.meter.rate(self.shared.now),
+            upload_rate: channel.up.meter.rate(self.shared.now),
+            rtt: channel.up.rtt.srtt().or(channel.down.rtt),
+            chokes_us: channel.down.choked,
+            choked: channel.up.choked,
+            requested: channel.down.asked.len(),
+        })
     }
 
     /// Counters.
     pub fn stats(&self) -> &Stats {
-        todo!()
+        &self.shared.stats
     }
 }
 
@@ -124,17 +358,65 @@ impl Endpoint {
 impl Endpoint {
     /// Takes what one receive call returned; chunks in it are hashed together.
     pub fn handle<'a>(&mut self, now: Instant, received: impl IntoIterator<Item = Datagrams<'a>>) {
-        todo!()
+        self.advance(now);
+        let mut batch = Batch::default();
+        for datagrams in received {
+            self.on_received(now, &datagrams, &mut batch);
+        }
+        self.verify(now, &mut batch);
     }
 
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        self.advance(now);
+        while let Some(timer) = self.shared.timers.take_due(now) {
+            match timer {
+                Timer::Channel(i) => self.on_channel_timer(now, i),
+                Timer::Swarm(slot) => self.on_swarm_timer(now, slot),
+                Timer::Upload => {
+                    for i in core::mem::take(&mut self.shared.throttled) {
+                        if let Some(channel) = self.channels.get_mut(i) {
+                            channel.up.throttled = false;
+                            self.shared.wake(i, channel);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// What the store owed after `Pending`, `Queued` or `Busy` is there.
     pub fn handle_store(&mut self, now: Instant, swarm: SwarmKey, done: StoreDone) {
-        todo!()
+        self.advance(now);
+        let Some(slot) = self.swarm_slot(swarm) else { return };
+        let Some(swarm) = self.swarms.get_mut(slot) else { return };
+        match done {
+            StoreDone::Readable(_) => {
+                for &i in &swarm.state.channels {
+                    if let Some(channel) = self.channels.get_mut(i).filter(|c| c.up.parked) {
+                        channel.up.parked = false;
+                        self.shared.wake(i, channel);
+                    }
+                }
+            }
+            StoreDone::Written(range) => {
+                let mut written = swarm.state.writing.clone();
+                written.intersect_with(&[range].into_iter().collect());
+                swarm.state.writing.subtract(&written);
+                swarm.state.busy.subtract(&written);
+                swarm.state.held.union_with(&written);
+                swarm.state.fresh.union_with(&written);
+                for run in written.runs() {
+                    swarm.state.verifier.forget(&swarm.state.held, run);
+                }
+                self.after_chunks(now, slot);
+            }
+            StoreDone::Room => {
+                swarm.state.stuffed = false;
+                self.stirred.push(slot);
+            }
+            StoreDone::Failed(error) => self.fail(slot, error),
+        }
     }
 }
 
@@ -142,19 +424,201 @@ impl Endpoint {
 impl Endpoint {
     /// Writes the next run of datagrams for one destination at the front of `buf`: at most `max_segments` of equal
     /// length, of which the last may be shorter. `None`: nothing to send now.
+    ///
+    /// The buffer must have room for a datagram: [`EndpointConfig::max_datagram`] bytes, or a chunk and 128 bytes where
+    /// that is more. With less, what does not fit stays unsent.
     pub fn poll_transmit(&mut self, now: Instant, max_segments: NonZeroUsize, buf: &mut [u8]) -> Option<Transmit> {
-        todo!()
+        self.advance(now);
+        self.transmit(now, max_segments, buf)
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        let event = self.shared.events.pop_front()?;
+        if let Event::Progress { swarm } | Event::PeersLearned { swarm } = event
+            && let Some(swarm) = self.swarm_slot(swarm).and_then(|slot| self.swarms.get_mut(slot))
+        {
+            match event {
+                Event::Progress { .. } => swarm.state.told_progress = false,
+                _ => swarm.state.told_learned = false,
+            }
+        }
+        Some(event)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), at the latest; no later than the last `now` while output
     /// waits. Constant time.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let shared = &self.shared;
+        let waiting = !shared.ready.is_empty()
+            || !self.farewells.is_empty()
+            || !shared.events.is_empty()
+            || !self.stirred.is_empty();
+        if waiting { Some(shared.now) } else { shared.timers.next() }
+    }
+}
+
+/// Time and turns.
+impl Endpoint {
+    fn advance(&mut self, now: Instant) {
+        self.shared.now = self.shared.now.max(now);
+        while let Some(slot) = self.stirred.pop() {
+            let Some(swarm) = self.swarms.get_mut(slot) else { continue };
+            let channels = &self.channels;
+            let members = swarm.state.channels.clone();
+            swarm.index(&mut self.shared.rng, members.iter().filter_map(|&i| channels.get(i)));
+            for i in members {
+                if let Some(channel) = self.channels.get_mut(i) {
+                    self.shared.wake(i, channel);
+                }
+            }
+        }
+    }
+
+    fn swarm_slot(&self, swarm: SwarmKey) -> Option<usize> {
+        self.by_key.get(&swarm).copied()
+    }
+
+    fn find(&self, peer: PeerKey) -> Option<(usize, &Channel)> {
+        let i = (peer.0 & 0xFF_FFFF) as usize;
+        let channel = self.channels.get(i).filter(|c| c.key == peer)?;
+        Some((i, channel))
+    }
+
+    /// Sets the timer of a channel by its deadlines.
+    fn schedule(&mut self, i: usize) {
+        if let Some(channel) = self.channels.get(i) {
+            let c = &self.shared.config;
+            let at = channel.deadline(c.keep_alive, c.idle_timeout, c.half_open_timeout);
+            self.shared.timers.set_by(Timer::Channel(i), at);
+        }
+    }
+
+    fn on_channel_timer(&mut self, now: Instant, i: usize) {
+        let Some(channel) = self.channels.get_mut(i) else { return };
+        if channel.phase != Phase::Up {
+            self.check_handshake(now, i);
+        } else if channel.is_dead(now, self.shared.config.idle_timeout) {
+            // RFC 7574 §3.12: when a peer is declared dead, the channel to it is closed, no more messages will be sent.
+            self.drop_channel(now, i, Reason::TimedOut, false);
+        } else {
+            channel.pex.on_timer(now);
+            let (lost, act) = channel.up.on_timer(now);
+            self.shared.stats.chunks_lost += lost;
+            let silent = now.saturating_since(channel.sent) >= self.shared.config.keep_alive;
+            if act || silent || channel.pex.is_due() {
+                self.shared.wake(i, channel);
+            }
+            self.check_download(now, i);
+        }
+        self.schedule(i);
+    }
+
+    fn on_swarm_timer(&mut self, now: Instant, slot: usize) {
+        let Some(swarm) = self.swarms.get_mut(slot) else { return };
+        let state = &mut swarm.state;
+        if state.announce_at.is_some_and(|at| at <= now) {
+            state.announce_at = None;
+            let chunks = state.chunks();
+            let fresh = core::mem::take(&mut state.fresh);
+            for &i in &state.channels {
+                let Some(channel) = self.channels.get_mut(i).filter(|c| c.is_up()) else { continue };
+                // RFC 7574 §3.2: no HAVE to peers that have the complete content, but a last one, by which both know
+                // that they do not need each other.
+                if !channel.is_complete(chunks) || state.complete {
+                    channel.announce.union_with(&fresh);
+                    self.shared.wake(i, channel);
+                }
+            }
+        }
+        if state.rechoke_at.is_some_and(|at| at <= now) {
+            self.rechoke(now, slot);
+            self.part(now, slot);
+        }
+        let Some(swarm) = self.swarms.get(slot) else { return };
+        if let Some(at) = [swarm.state.announce_at, swarm.state.rechoke_at].into_iter().flatten().min() {
+            self.shared.timers.set_by(Timer::Swarm(slot), at);
+        }
+    }
+
+    fn rechoke(&mut self, now: Instant, slot: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        let state = &mut swarm.state;
+        let chunks = state.chunks();
+        let up = state.channels.iter().filter_map(|&i| channels.get(i)).filter(|c| c.is_up());
+        let mut candidates: Vec<Candidate> = up
+            .map(|c| Candidate {
+                peer: c.key,
+                interested: !c.is_complete(chunks) && !state.held.is_empty(),
+                down: c.down.meter.rate(now),
+                up: c.up.meter.rate(now),
+                unchoked: !c.up.choked,
+            })
+            .collect();
+        if candidates.is_empty() {
+            state.rechoke_at = None;
+            return;
+        }
+        let next = swarm.choker.rechoke(now, state.complete, &mut candidates, &mut shared.rng);
+        state.rechoke_at = Some(next.max(now + Duration::from_millis(100)));
+        for candidate in candidates {
+            let i = (candidate.peer.0 & 0xFF_FFFF) as usize;
+            let Some(channel) = channels.get_mut(i).filter(|c| c.key == candidate.peer) else { continue };
+            if channel.up.choked == candidate.unchoked {
+                channel.up.choked = !candidate.unchoked;
+                channel.up.tell = true;
+                // RFC 7574 §3.9: Peer A SHOULD discard old requests.
+                channel.up.clear();
+                shared.wake(i, channel);
+            }
+        }
+    }
+
+    /// Parts with peers that are of no use: those that hold everything as we do, and the longest idle where a seed has
+    /// too many.
+    fn part(&mut self, now: Instant, slot: usize) {
+        const GRACE: Duration = Duration::from_secs(10);
+        const IDLE: Duration = Duration::from_secs(60);
+        let Some(swarm) = self.swarms.get(slot) else { return };
+        let chunks = swarm.state.chunks();
+        if !swarm.state.all().is_some_and(|all| swarm.state.held.covers(all)) {
+            return;
+        }
+        let mut leave = Vec::new();
+        let mut idle = Vec::new();
+        for &i in &swarm.state.channels {
+            let Some(channel) = self.channels.get(i).filter(|c| c.is_up()) else { continue };
+            let rest = now.saturating_since(channel.idle_since);
+            if rest >= GRACE && channel.is_complete(chunks) {
+                leave.push(i);
+            } else if rest >= IDLE && channel.up.queued.is_empty() {
+                idle.push((channel.idle_since, i));
+            }
+        }
+        idle.sort_unstable();
+        let excess = idle.len().saturating_sub(self.shared.config.max_idle_peers);
+        leave.extend(idle.iter().take(excess).map(|&(_, i)| i));
+        for i in leave {
+            self.drop_channel(now, i, Reason::NotNeeded, true);
+        }
+    }
+
+    /// The store failed: the swarm stands still, its peers are told.
+    fn fail(&mut self, slot: usize, error: StoreError) {
+        let Some(swarm) = self.swarms.get_mut(slot).filter(|s| !s.state.failed) else { return };
+        swarm.state.failed = true;
+        swarm.state.error = Some(error);
+        self.shared.tell(Event::SwarmFailed { swarm: swarm.state.key });
+        self.drop_all(slot);
+    }
+
+    fn drop_all(&mut self, slot: usize) {
+        let now = self.shared.now;
+        let members = self.swarms.get(slot).map(|s| s.state.channels.clone()).unwrap_or_default();
+        for i in members {
+            self.drop_channel(now, i, Reason::Local, true);
+        }
     }
 }
 

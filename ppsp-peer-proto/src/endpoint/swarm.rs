@@ -6,7 +6,7 @@ use alloc::{
 use core::net::SocketAddr;
 
 use ppsp_core::{
-    Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, tree,
+    Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
 };
 
 use super::SwarmKey;
@@ -42,7 +42,7 @@ pub(super) struct SwarmState {
     /// Held since HAVEs were last handed out.
     pub(super) fresh: RangeSet,
     pub(super) announce_at: Option<Instant>,
-    pub(super) rechoke_at: Instant,
+    pub(super) rechoke_at: Option<Instant>,
     /// The picker has been told the size.
     pub(super) indexed: bool,
     pub(super) complete: bool,
@@ -61,6 +61,8 @@ pub(super) struct SwarmState {
     pub(super) told_progress: bool,
     pub(super) told_learned: bool,
     pub(super) told_size: bool,
+    /// The length that the store knows.
+    pub(super) told_length: Option<u64>,
 }
 
 impl SwarmState {
@@ -119,7 +121,7 @@ impl SwarmState {
 
     /// The peak that a chunk lies under.
     pub(super) fn peak_of(&self, chunk: ChunkId) -> Option<Bin> {
-        tree::peak_of(chunk, self.chunks()?)
+        peak_of(chunk, self.chunks()?)
     }
 
     /// Forgets that a chunk was asked for.

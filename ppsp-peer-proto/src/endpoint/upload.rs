@@ -41,11 +41,13 @@ pub(super) struct Upload {
     pub(super) wake_at: Option<Instant>,
     /// The store is fetching the chunk next in turn.
     pub(super) parked: bool,
+    /// It waits for the upload limit.
+    pub(super) throttled: bool,
+    /// Length of the chunk sent last.
+    pub(super) last_len: usize,
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
-    /// How often in a row the acknowledgements ran out of time.
-    timeouts: u32,
 }
 
 impl Upload {
@@ -70,10 +72,11 @@ impl Upload {
             bytes: 0,
             wake_at: None,
             parked: false,
+            throttled: false,
+            last_len: 0,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
-            timeouts: 0,
         }
     }
 
@@ -83,7 +86,7 @@ impl Upload {
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
-        Some(oldest.since + self.rtt.rto() * (1 << self.timeouts.min(6)))
+        Some(oldest.since + self.rtt.rto())
     }
 
     /// A REQUEST came.
@@ -208,6 +211,7 @@ impl Upload {
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
     pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> bool {
         let app_limited = self.queued.is_empty();
+        let in_flight = self.sent.bytes();
         let mut bytes = 0;
         let mut newest: Option<Instant> = None;
         self.sent.arrive_range(range, |entry| {
@@ -218,11 +222,10 @@ impl Upload {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
         let Some(sent) = newest else { return false };
-        self.timeouts = 0;
         let rtt = now.saturating_since(sent);
-        self.rtt.on_sample(rtt);
+        self.rtt.on_sample(now, rtt);
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
-        self.controller.on_ack(now, &acked, self.sent.bytes());
+        self.controller.on_ack(now, &acked, in_flight);
         true
     }
 
@@ -254,7 +257,7 @@ impl Upload {
         }
         let mut lost = 0;
         if self.overdue_at().is_some_and(|at| at <= now) {
-            self.timeouts += 1;
+            self.rtt.on_timeout();
             self.lossy_until = now + Self::LOSSY;
             self.controller.on_timeout(now);
             while self.sent.take_oldest().is_some() {
@@ -280,7 +283,8 @@ impl Upload {
     ) {
         out.clear();
         let confidence = self.confidence(now, have);
-        let (Some(mut node), Some(peak), Some(chunks)) = (Bin::leaf(chunk), state.peak_of(chunk), state.chunks()) else {
+        let (Some(mut node), Some(peak), Some(chunks)) = (Bin::leaf(chunk), state.peak_of(chunk), state.chunks())
+        else {
             return;
         };
         while node != peak {
@@ -295,7 +299,7 @@ impl Upload {
         // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
         if have.is_empty() && !state.all().is_some_and(|all| self.sent.has_in(all, confidence)) {
             let uncles = out.len();
-            out.extend(ppsp_core::tree::peaks(chunks));
+            out.extend(ppsp_core::peaks(chunks));
             out.rotate_left(uncles);
         }
         out.retain(|node| !self.ahead.contains(node));

@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use ppsp_core::{ChunkId, ChunkRange, RangeSet, Read, StoreError, SwarmMetadata};
@@ -63,7 +64,9 @@ impl<'a> Swarm<'a> {
 #[derive(Debug)]
 pub struct SwarmMut<'a> {
     pub(super) swarm: &'a mut swarm::Swarm,
-    pub(super) wake: &'a mut bool,
+    pub(super) slot: usize,
+    /// Swarms whose channels have to look again.
+    pub(super) stirred: &'a mut Vec<usize>,
 }
 
 impl SwarmMut<'_> {
@@ -72,13 +75,13 @@ impl SwarmMut<'_> {
         let state = &mut self.swarm.state;
         state.wanted = ranges.map(|ranges| ranges.iter().copied().collect());
         state.complete = state.has_all_wanted();
-        *self.wake = true;
+        self.stirred.push(self.slot);
     }
 
     /// Where playback stands: chunks from here on come first and in order. `None`: nobody plays.
     pub fn set_playhead(&mut self, chunk: Option<ChunkId>) {
         self.swarm.picker.on_playhead(chunk);
-        *self.wake = true;
+        self.stirred.push(self.slot);
     }
 
     /// Reads a chunk from the store, as the application plays.

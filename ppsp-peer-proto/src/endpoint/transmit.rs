@@ -1,0 +1,352 @@
+//! From what is due to datagrams.
+
+use core::num::NonZeroUsize;
+
+use ppsp_core::{ChunkRange, Instant, Read};
+
+use super::{Endpoint, Transmit, channel::Phase, timers::Timer};
+use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
+
+/// Bytes before the first message: the channel ID.
+const PREFIX: usize = 4;
+/// ACK messages in a datagram at most.
+const MAX_ACKS: usize = 64;
+
+/// What came of an attempt to write a chunk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wrote {
+    /// The chunk is in the datagram.
+    Chunk,
+    /// Hashes that go ahead of it are in the datagram.
+    Hashes,
+    /// Nothing: there is nothing to send, or it must wait, or it does not fit behind what is there.
+    Nothing,
+}
+
+impl Endpoint {
+    pub(super) fn transmit(&mut self, now: Instant, max_segments: NonZeroUsize, buf: &mut [u8]) -> Option<Transmit> {
+        if let Some((destination, their_id, version)) = self.farewells.pop_front() {
+            let len = farewell(buf, their_id, version);
+            return (len > 0).then(|| self.sent(Transmit { destination, len, segment_size: None }, 1));
+        }
+        while let Some(i) = self.shared.ready.pop_front() {
+            let Some(channel) = self.channels.get_mut(i) else { continue };
+            channel.in_ready = false;
+            let destination = channel.remote;
+            let (len, segment) = match channel.phase {
+                Phase::Up => self.write_run(now, i, max_segments, buf),
+                _ if channel.must_send => (self.write_handshake(now, i, buf), 0),
+                _ => (0, 0),
+            };
+            self.schedule(i);
+            if len == 0 {
+                continue;
+            }
+            let segments = if segment == 0 { 1 } else { len.div_ceil(segment) };
+            if let Some(channel) = self.channels.get_mut(i) {
+                channel.sent = now;
+                channel.unanswered = channel.unanswered.saturating_add(segments as u32);
+                if channel.is_up() {
+                    // There may be more; if not, the next turn finds out.
+                    self.shared.wake(i, channel);
+                }
+            }
+            let segment_size = if segments > 1 { NonZeroUsize::new(segment) } else { None };
+            return Some(self.sent(Transmit { destination, len, segment_size }, segments));
+        }
+        None
+    }
+
+    fn sent(&mut self, transmit: Transmit, datagrams: usize) -> Transmit {
+        self.shared.stats.datagrams_out += datagrams as u64;
+        self.shared.stats.bytes_out += transmit.len as u64;
+        transmit
+    }
+
+    /// Writes a run of datagrams to one peer: the first with all that is due, the rest with chunks, as long as they
+    /// are equally long. Returns the bytes written and the length of the first datagram.
+    fn write_run(&mut self, now: Instant, i: usize, max_segments: NonZeroUsize, buf: &mut [u8]) -> (usize, usize) {
+        self.ask(now, i);
+        let first = self.write_datagram(now, i, buf, None);
+        if first == 0 {
+            return (0, 0);
+        }
+        let mut len = first;
+        for _ in 1..max_segments.get() {
+            let Some(rest) = buf.get_mut(len..).filter(|rest| rest.len() >= first) else { break };
+            let next = self.write_datagram(now, i, rest, Some(first));
+            len += next;
+            if next != first {
+                break;
+            }
+        }
+        (len, first)
+    }
+
+    /// Writes a datagram; where `exactly`, only one with chunks and of at most that length. Returns its length; zero:
+    /// there was nothing to say.
+    fn write_datagram(&mut self, now: Instant, i: usize, buf: &mut [u8], exactly: Option<usize>) -> usize {
+        let Some(channel) = self.channels.get(i) else { return 0 };
+        let Some(swarm) = self.swarms.get(channel.swarm) else { return 0 };
+        let format = swarm.state.format();
+        let usual = exactly.unwrap_or(self.shared.config.max_datagram.max(512)).min(buf.len());
+        // A chunk that does not fit the usual datagram goes in a larger one.
+        let least = PREFIX + data_overhead(&format) + format.chunk_size as usize;
+        let room = exactly.unwrap_or(usual.max(least)).min(buf.len());
+        let several = !channel.draft;
+        let their_id = channel.their_id;
+        let mut writer = Writer::new(buf.get_mut(..room).unwrap_or_default(), their_id);
+        if exactly.is_none() {
+            self.write_control(now, i, &mut writer, &format, usual);
+        }
+        loop {
+            let wrote = self.write_chunk(now, i, &mut writer, &format, exactly.is_some());
+            // RFC 7574 §8.6: several DATA messages only where none of them is a shorter last chunk; and a peer that
+            // named no chunk size understands one.
+            if wrote != Wrote::Chunk || !several || writer.remaining() < least - PREFIX {
+                break;
+            }
+            let short = self.channels.get(i).is_some_and(|c| c.up.last_len != format.chunk_size as usize);
+            if short {
+                break;
+            }
+        }
+        let Some(channel) = self.channels.get_mut(i) else { return 0 };
+        let due = exactly.is_none()
+            && (channel.must_send || now.saturating_since(channel.sent) >= self.shared.config.keep_alive);
+        if writer.has_messages() || due {
+            channel.must_send = false;
+            writer.finish()
+        } else {
+            0
+        }
+    }
+
+    /// Writes all but hashes and chunks: CHOKE and UNCHOKE, CANCEL, REQUEST, HAVE, PEX, ACK. The ACKs stand last, for
+    /// there are implementations that read nothing behind an ACK.
+    fn write_control(&mut self, now: Instant, i: usize, writer: &mut Writer<'_>, format: &Format, usual: usize) {
+        let fits = |writer: &Writer<'_>, message: &Message<'_>| {
+            crate::wire::encoded_len(message, format).is_some_and(|len| writer.len() + len <= usual)
+        };
+        let Self { channels, swarms, .. } = self;
+        let Some(channel) = channels.get_mut(i) else { return };
+        let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        let addressing = format.addressing;
+        let aligned = addressing.is_bins() || channel.draft;
+
+        if channel.up.tell {
+            channel.up.tell = false;
+            let (message, kind) = match channel.up.choked {
+                true => (Message::Choke, MessageType::Choke),
+                false => (Message::Unchoke, MessageType::Unchoke),
+            };
+            if channel.understands(kind) {
+                let _ = writer.put(&message, format);
+            }
+        }
+        // What is not understood is not sent (RFC 7574 §7.10).
+        if !channel.understands(MessageType::Cancel) {
+            channel.down.to_cancel.clear();
+        }
+        'cancels: while let Some(first) = channel.down.to_cancel.first() {
+            let Some(run) = channel.down.to_cancel.run_at(first) else { break };
+            for range in addressing.pieces(run) {
+                let message = Message::Cancel { range };
+                if !fits(writer, &message) || writer.put(&message, format).is_err() {
+                    break 'cancels;
+                }
+                channel.down.to_cancel.remove(range);
+            }
+        }
+        while let Some(&range) = channel.down.to_request.front() {
+            let message = Message::Request { range };
+            if !fits(writer, &message) || writer.put(&message, format).is_err() {
+                break;
+            }
+            channel.down.to_request.pop_front();
+        }
+        if !channel.understands(MessageType::Have) {
+            channel.announce.clear();
+        }
+        while let Some(chunk) = channel.announce.first() {
+            let range = swarm.state.interval(chunk, aligned);
+            let message = Message::Have { range: Some(range) };
+            if !fits(writer, &message) || writer.put(&message, format).is_err() {
+                break;
+            }
+            channel.announce.remove(range);
+        }
+        if channel.pex.is_due() {
+            self.write_pex(now, i, writer, format);
+        }
+        self.write_acks(i, writer, format, aligned, usual);
+    }
+
+    /// RFC 7574 §4.3.2: an ACK names the biggest complete interval around the chunk. One interval, one message; the
+    /// delay sample of the newest chunk in it.
+    fn write_acks(&mut self, i: usize, writer: &mut Writer<'_>, format: &Format, aligned: bool, usual: usize) {
+        let Self { channels, swarms, .. } = self;
+        let Some(channel) = channels.get_mut(i) else { return };
+        let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        if !channel.understands(MessageType::Ack) {
+            channel.down.acks.clear();
+        }
+        let mut told: [Option<ChunkRange>; MAX_ACKS] = [None; MAX_ACKS];
+        let mut n = 0;
+        // From the newest on, so that the first delay seen of an interval is its newest.
+        while let Some(&(chunk, delay)) = channel.down.acks.last() {
+            if told.iter().take(n).flatten().any(|range| range.contains(chunk)) {
+                channel.down.acks.pop();
+                continue;
+            }
+            let range = swarm.state.interval(chunk, aligned);
+            let message = Message::Ack { range, delay };
+            let len = crate::wire::encoded_len(&message, format);
+            if n == MAX_ACKS
+                || len.is_none_or(|len| writer.len() + len > usual)
+                || writer.put(&message, format).is_err()
+            {
+                break;
+            }
+            told[n] = Some(range);
+            n += 1;
+            channel.down.acks.pop();
+        }
+    }
+
+    /// Writes the chunk next in turn, with the hashes that its receiver misses before it.
+    fn write_chunk(
+        &mut self,
+        now: Instant,
+        i: usize,
+        writer: &mut Writer<'_>,
+        format: &Format,
+        only_chunk: bool,
+    ) -> Wrote {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(channel) = channels.get_mut(i).filter(|c| c.wants_service()) else { return Wrote::Nothing };
+        let slot = channel.swarm;
+        let Some(swarm) = swarms.get_mut(slot).filter(|s| !s.state.failed) else { return Wrote::Nothing };
+        let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Wrote::Nothing };
+        let chunk_len = swarm.state.chunk_len(chunk);
+        let mut hashes = core::mem::take(&mut self.hashes);
+        channel.up.missing_hashes(now, chunk, &channel.have, &swarm.state, &mut hashes);
+        let data_len = data_overhead(format) + chunk_len;
+        let hash_len = integrity_len(format);
+        let whole = hashes.len() * hash_len + data_len;
+        let start = writer.len();
+
+        let outcome = 'outcome: {
+            if writer.remaining() < whole {
+                // RFC 7574 §5.4: if hashes and DATA do not fit one datagram, the hashes MUST be sent first.
+                let alone = writer.len() == PREFIX;
+                if only_chunk || !alone || hashes.is_empty() {
+                    break 'outcome Ok(Wrote::Nothing);
+                }
+                let usual = shared.config.max_datagram.max(512);
+                let fit = ((usual - PREFIX) / hash_len).min(writer.remaining() / hash_len).max(1);
+                let ahead = hashes.get(..fit.min(hashes.len())).unwrap_or_default();
+                match write_hashes(writer, swarm, ahead, format) {
+                    Ok(true) => channel.up.ahead.extend_from_slice(ahead),
+                    Ok(false) => break 'outcome Ok(Wrote::Nothing),
+                    Err(error) => break 'outcome Err(error),
+                }
+                break 'outcome Ok(Wrote::Hashes);
+            }
+            if let Err(at) = channel.up.may_send(now, writer.len() + whole) {
+                channel.up.wake_at = at;
+                break 'outcome Ok(Wrote::Nothing);
+            }
+            if let Some(limit) = &mut shared.upload
+                && limit.ready(now) < chunk_len as u64
+            {
+                let at = limit.ready_at(now, chunk_len as u64);
+                if !core::mem::replace(&mut channel.up.throttled, true) {
+                    shared.throttled.push_back(i);
+                }
+                shared.timers.set_by(Timer::Upload, at);
+                break 'outcome Ok(Wrote::Nothing);
+            }
+            match write_hashes(writer, swarm, &hashes, format) {
+                Ok(true) => {}
+                Ok(false) => break 'outcome Ok(Wrote::Nothing),
+                Err(error) => break 'outcome Err(error),
+            }
+            // RFC 7574 §8.6: the timestamp is the current system time with microsecond accuracy.
+            if writer.data_header(chunk, now.as_micros(), format).is_err() {
+                break 'outcome Ok(Wrote::Nothing);
+            }
+            match swarm.store.0.read_chunk(chunk, writer.spare()) {
+                Ok(Read::Ready(len)) if len == chunk_len => writer.advance(len),
+                Ok(Read::Pending) => {
+                    channel.up.parked = true;
+                    break 'outcome Ok(Wrote::Nothing);
+                }
+                // The store lost it, or holds something else.
+                Ok(Read::Missing | Read::Ready(_)) => {
+                    swarm.state.held.remove(ChunkRange::single(chunk));
+                    swarm.state.complete = swarm.state.has_all_wanted();
+                    break 'outcome Ok(Wrote::Nothing);
+                }
+                Err(error) => break 'outcome Err(error),
+            }
+            channel.up.last_len = chunk_len;
+            channel.up.on_sent(now, chunk, chunk_len, writer.len() - start);
+            channel.idle_since = now;
+            swarm.state.uploaded += chunk_len as u64;
+            shared.stats.chunks_sent += 1;
+            if let Some(limit) = &mut shared.upload {
+                limit.take(chunk_len as u64);
+            }
+            Ok(Wrote::Chunk)
+        };
+        self.hashes = hashes;
+        match outcome {
+            Ok(Wrote::Nothing) => {
+                writer.truncate(start);
+                Wrote::Nothing
+            }
+            Ok(wrote) => wrote,
+            Err(error) => {
+                writer.truncate(start);
+                self.fail(slot, error);
+                Wrote::Nothing
+            }
+        }
+    }
+}
+
+/// Writes INTEGRITY messages. `false`: a hash is missing, or did not fit.
+fn write_hashes(
+    writer: &mut Writer<'_>,
+    swarm: &mut super::swarm::Swarm,
+    nodes: &[ppsp_core::Bin],
+    format: &Format,
+) -> Result<bool, ppsp_core::StoreError> {
+    for &node in nodes {
+        let Some(hash) = swarm.store.0.read_hash(node)? else { return Ok(false) };
+        let message = Message::Integrity { range: node.range(), hash: hash.as_bytes() };
+        if writer.put(&message, format).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Writes a closing HANDSHAKE (RFC 7574 §8.4): an all zeros source channel, and options that are empty or hold the
+/// version.
+fn farewell(buf: &mut [u8], their_id: ChannelId, version: bool) -> usize {
+    let format = Format {
+        addressing: ppsp_core::ChunkAddressing::default(),
+        chunk_size: 0,
+        hash_len: 0,
+        signature_len: None,
+        content_length: None,
+    };
+    let options = Options { version: version.then_some(1), ..Options::default() };
+    let mut writer = Writer::new(buf, their_id);
+    match writer.put(&Message::Handshake(Handshake { source: ChannelId::NONE, options }), &format) {
+        Ok(()) => writer.finish(),
+        Err(_) => 0,
+    }
+}
