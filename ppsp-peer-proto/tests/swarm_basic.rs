@@ -286,7 +286,7 @@ fn a_store_that_fails_stops_its_swarm_only() {
     each_seed(|seed| {
         let mut swarm = Swarm::builder(seed).content(300_000).leechers(1).build();
         let mut peer = Peer::new(node_address(50), EndpointConfig::default(), Chance::bytes(seed, "endpoint", 50));
-        let store = ppsp_peer_proto::sim::FailingStore::new(SimStore::empty(&swarm.content), 40);
+        let store = sim::FailingStore::new(SimStore::empty(&swarm.content), 40);
         let content = swarm.content.clone();
         peer.join_with(Instant::from_micros(0), &content, SwarmConfig::new(content.metadata()), Box::new(store));
         let other = Content::new(seed + 1000, 50_000, 1024, HashAlg::Sha256, ChunkAddressing::Range32);

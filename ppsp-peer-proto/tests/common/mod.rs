@@ -1,5 +1,5 @@
 //! What the swarm tests share: seeds, and puppets on a line.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::{net::SocketAddr, time::Duration};
 
