@@ -14,7 +14,12 @@ extern crate std;
 mod addressing;
 mod bin;
 mod chunk;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
+mod link;
+mod memory;
 mod metadata;
 mod proven;
 mod range_set;
@@ -27,6 +32,8 @@ pub use addressing::BadSpec;
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
 pub use hash::{Hash, HashAlg, hash_chunks, hash_pairs};
+pub use link::{IdLength, Link, LinkError};
+pub use memory::MemoryStore;
 pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, SwarmMetadata};
 pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};

@@ -91,7 +91,9 @@ impl Verifier {
         let mut verifier = Self {
             alg: metadata.hash,
             chunk_size: metadata.chunk_size as usize,
-            max_chunks: metadata.addressing.max_chunks(metadata.chunk_size),
+            // Of more chunks the length in bytes would not fit.
+            max_chunks: (u64::MAX / u64::from(metadata.chunk_size))
+                .min(metadata.addressing.max_chunks(metadata.chunk_size)),
             root: Hash::from_bytes(metadata.id.as_bytes()).ok_or(MetadataError::IdLength)?,
             chunks: None,
             content_length: None,

@@ -338,6 +338,38 @@ fn first_datagram_corrupt() {
     assert_eq!(swarm.receive(&mut v, 0, swarm.data(0), &swarm.claims(0)), Verdict::Accepted);
 }
 
+// Whoever makes the link makes the root hash: a tree of any height, with one true chunk at its far end.
+#[test]
+fn endless_content() {
+    let data = noise(511, 3);
+    let mut hash = Hash::empty(HashAlg::Sha256);
+    hash_chunks(HashAlg::Sha256, &[&data], slice::from_mut(&mut hash));
+    let sibling = hash;
+    for height in 1..64u32 {
+        hash_pairs(HashAlg::Sha256, &[[sibling, hash]], slice::from_mut(&mut hash));
+        let chunk = (1u64 << height) - 1;
+        let peak = Claim { node: Bin::at(height, 0).unwrap(), hash };
+        let metadata = SwarmMetadata {
+            chunk_size: SIZE as u32,
+            addressing: crate::ChunkAddressing::Range64,
+            ..SwarmMetadata::of_root(&hash)
+        };
+        let mut v = Verifier::new(&metadata).unwrap();
+        assert_eq!(v.offer_peaks(&[peak], &mut vec![]), height < 55, "the length fits 64 bits");
+        let claims: Vec<Claim> = uncles(chunk, peak.node).map(|node| Claim { node, hash: sibling }).collect();
+        let (mut verdicts, mut proven) = (vec![], vec![]);
+        v.verify(&[Unverified { chunk, data: &data, claims: [&claims, &[]] }], &mut verdicts, &mut proven);
+        assert_eq!(verdicts, [if height < 55 { Verdict::Accepted } else { Verdict::Unproven }]);
+        v.forget(&RangeSet::from(ChunkRange::single(chunk)), ChunkRange::single(chunk));
+        let mut held = RangeSet::from(ChunkRange::between(0, u64::MAX));
+        held.remove(ChunkRange::between(0, chunk - 1));
+        let kept = v.restore(chunk + 1, None, &held, &mut |node| {
+            proven.iter().find(|claim| claim.node == node).map(|claim| claim.hash)
+        });
+        assert_eq!(kept.len(), u64::from(height < 55));
+    }
+}
+
 #[test]
 fn refuses_metadata() {
     let mut metadata = SwarmMetadata::of_root(&Hash::empty(HashAlg::Sha256));

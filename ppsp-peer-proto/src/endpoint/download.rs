@@ -172,13 +172,23 @@ impl Endpoint {
         }
         channel.down.retry_at = None;
         let before = budget;
+        // RFC 7574 §5.6.2: to obtain the definite content size, the last chunk is needed. The sooner the better: until
+        // then peak hashes may still turn out to be false.
+        if let Some(last) = state.all().filter(|_| !state.verifier.size_certain()).map(ChunkRange::last)
+            && channel.have.contains(last)
+            && !state.held.contains(last)
+            && !state.busy.intersects(ChunkRange::single(last))
+        {
+            request(now, i, channel, state, ChunkRange::single(last), &mut shared.requested);
+            budget -= 1;
+        }
         let mut picked = core::mem::take(&mut shared.picked);
         while budget > 0 {
             picked.clear();
             let mut cx = PickContext {
                 now,
                 rng: &mut shared.rng,
-                chunks: state.chunks(),
+                peer: channel.key,
                 held: &state.held,
                 busy: &state.busy,
                 wanted: state.wanted.as_ref(),

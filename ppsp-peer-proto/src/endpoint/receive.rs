@@ -293,7 +293,7 @@ impl Endpoint {
         }
         let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        if swarm.state.verifier.peaks_proven() {
+        if swarm.state.verifier.size_certain() {
             return;
         }
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_FALSE_PEAKS) else { return };
@@ -312,27 +312,24 @@ impl Endpoint {
         let Self { channels, swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let mut result = kept;
-        if swarm.state.verifier.peaks_proven()
-            && let Some(chunks) = swarm.state.chunks()
-        {
-            let length = swarm.state.verifier.content_length();
-            if !swarm.state.told_size || swarm.state.told_length != length {
-                swarm.state.told_length = length;
-                result = result.and_then(|()| swarm.store.0.set_size(chunks, length));
-            }
-            if !core::mem::replace(&mut swarm.state.told_size, true) {
-                shared.tell(Event::SizeKnown { swarm: swarm.state.key, chunks });
-                for i in swarm.state.channels.clone() {
-                    if let Some(channel) = channels.get_mut(i) {
-                        // Claims beyond the end are not chunks.
-                        if let Some(beyond) = ChunkRange::new(chunks, ChunkId::MAX) {
-                            channel.have.remove(beyond);
-                        }
-                        shared.wake(i, channel);
+        let state = &mut swarm.state;
+        let size = state.chunks().filter(|_| state.verifier.peaks_proven());
+        let length = state.verifier.content_length();
+        if let Some(chunks) = size.filter(|_| (size, length) != state.told_size) {
+            result = result.and_then(|()| swarm.store.0.set_size(chunks, length));
+            if core::mem::replace(&mut state.told_size, (size, length)).0 != size {
+                shared.tell(Event::SizeKnown { swarm: state.key, chunks });
+                state.indexed = false;
+                for &i in &state.channels {
+                    let Some(channel) = channels.get_mut(i) else { continue };
+                    // What was announced beyond the end is not chunks.
+                    if let Some(beyond) = ChunkRange::new(chunks, ChunkId::MAX) {
+                        channel.have.remove(beyond);
                     }
+                    shared.wake(i, channel);
                 }
-                let peers = swarm.state.channels.clone();
-                swarm.index(&mut shared.rng, peers.iter().filter_map(|&i| channels.get(i)));
+                let members = state.channels.clone();
+                swarm.index(&mut shared.rng, members.iter().filter_map(|&i| channels.get(i)));
             }
         }
         if let Err(error) = result {
