@@ -220,14 +220,14 @@ fn max_have_parts() {
         let puppet = swarm.world.add_puppet(node_address(600));
         swarm.world.connect(a, puppet);
         let line = Line::pick_up(&mut swarm.world, puppet, &speech, 0x4444_4444, &[]);
-        let haves: Vec<_> = (0..400).map(|n| Message::Have { range: Some(ChunkRange::single(n * 2)) }).collect();
+        let haves: Vec<_> = (0..400).map(|n| Message::Have { range: Some(ChunkRange::single(n * 100_000)) }).collect();
         for some in haves.chunks(100) {
             line.say(&mut swarm.world, some);
         }
         let at = swarm.world.address(puppet);
         let (_, stats) = swarm.world.peer(a).peer_at(at).unwrap();
         println!("{} chunks noted, {:?}", stats.has_chunks, swarm.world.peer(a).stats().dropped_over_limit);
-        assert!(stats.has_chunks <= 400 / 2, "{}", stats.has_chunks);
+        assert!(stats.has_chunks <= 32, "{}", stats.has_chunks);
         assert!(swarm.world.peer(a).stats().dropped_over_limit > 0);
         // What joins parts is always welcome.
         line.say(&mut swarm.world, &speech.have(swarm.content.everything()));
@@ -299,7 +299,7 @@ fn keep_alive() {
 #[test]
 fn idle_timeout() {
     each_seed(|seed| {
-        for (idle, keep, at_least, at_most) in [(s(20), s(2), 19, 24), (s(5), s(60), 180, 250)] {
+        for (idle, keep, at_least, at_most) in [(s(20), s(2), 19, 24), (s(5), s(60), 115, 250)] {
             let (mut swarm, speech) = leecher_with(seed, 1000, move |c| (c.idle_timeout, c.keep_alive) = (idle, keep));
             let a = swarm.leecher();
             let puppet = swarm.world.add_puppet(node_address(600));
@@ -400,7 +400,7 @@ fn ban_time_and_max_bans() {
         for &at in &bad {
             assert_eq!(swarm.world.peer(a).down_reason(at), Some(Reason::Corrupt));
         }
-        let mut banned = |world: &mut ppsp_peer_proto::sim::World| -> Vec<bool> {
+        let banned = |world: &mut ppsp_peer_proto::sim::World| -> Vec<bool> {
             bad.iter()
                 .map(|&at| {
                     world.act(a, |peer: &mut Peer, now| match peer.connect(now, at) {

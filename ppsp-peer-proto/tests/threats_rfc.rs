@@ -613,7 +613,7 @@ fn choke_1_requests_after_a_choke() {
                 &speech.request(swarm.content.everything()),
             ),
         ];
-        swarm.world.run_for(s(3));
+        swarm.world.run_for(s(7));
         let choked: Vec<_> = lines
             .iter()
             .filter(|line| line.count(&mut swarm.world, ms(0), |m| *m == Message::Choke) > 0)

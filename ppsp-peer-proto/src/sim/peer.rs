@@ -38,7 +38,7 @@ pub struct Peer {
     follow_pex: bool,
     check_proof: bool,
     partial: bool,
-    hold_events: bool,
+    hold_until: Option<Instant>,
     accounts: BTreeMap<SocketAddr, Account>,
     unsettled: Vec<SocketAddr>,
     events: Vec<(Instant, Event)>,
@@ -95,7 +95,7 @@ impl Peer {
             follow_pex,
             check_proof: true,
             partial: false,
-            hold_events: false,
+            hold_until: None,
             accounts: BTreeMap::new(),
             unsettled: Vec::new(),
             events: Vec::new(),
@@ -165,7 +165,7 @@ impl Peer {
 
     /// Leaves events where they are, as an embedder does that does not care for them; or takes them again.
     pub fn hold_events(&mut self, hold: bool) {
-        self.hold_events = hold;
+        self.hold_until = hold.then(|| Instant::from_micros(0));
     }
 
     /// Connects to a peer of the first swarm.
@@ -340,7 +340,8 @@ impl Peer {
 
     fn drain_events(&mut self, now: Instant) -> bool {
         let mut any = false;
-        if self.hold_events {
+        if let Some(until) = &mut self.hold_until {
+            *until = now + Duration::from_millis(1);
             return any;
         }
         while let Some(event) = self.endpoint.poll_event() {
@@ -553,6 +554,11 @@ impl Node for Peer {
             let since = at.saturating_since(Instant::from_micros(0));
             Instant::from_micros(0) + since.saturating_sub(self.skew)
         });
+        // Events that nobody takes would be due all the time; an embedder that does not take them looks in now and then.
+        let endpoint = match self.hold_until {
+            Some(until) => endpoint.map(|at| at.max(until)),
+            None => endpoint,
+        };
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
         [endpoint, timer].into_iter().flatten().min()
     }

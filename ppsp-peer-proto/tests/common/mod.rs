@@ -94,14 +94,17 @@ impl Line {
         messages.extend_from_slice(extra);
         let opening = speech.datagram(ChannelId::NONE, &messages);
         world.puppet_send(puppet, remote, opening);
-        world.run_for(ms(100));
-        let answers = world.puppet_take(puppet);
-        let theirs = answers.iter().find_map(|answer| {
-            let (channel, messages) = speech.parse(&answer.bytes);
-            match messages.first() {
-                Some(Message::Handshake(hello)) if channel == ChannelId(ours) => Some(hello.source),
+        // As long as a full queue on the way may take.
+        let theirs = (0..10).find_map(|_| {
+            world.run_for(ms(100));
+            let answers = world.puppet_take(puppet);
+            answers.iter().find_map(|answer| match speech.parse(&answer.bytes) {
+                (channel, messages) if channel == ChannelId(ours) => match messages.first() {
+                    Some(Message::Handshake(hello)) => Some(hello.source),
+                    _ => None,
+                },
                 _ => None,
-            }
+            })
         })?;
         Some(Self { puppet, remote, speech: speech.clone(), ours: ChannelId(ours), theirs })
     }
