@@ -318,6 +318,7 @@ fn idle_timeout() {
             assert_eq!(swarm.world.peer(a).down_reason(remote), Some(Reason::TimedOut));
             let after = down.saturating_since(since);
             assert!((s(at_least)..=s(at_most)).contains(&after), "{after:?} with {idle:?} and {keep:?}");
+            swarm.world.run_for(ms(50));
             let unanswered = swarm.world.puppet_take(puppet).len();
             assert!(unanswered >= 3, "{unanswered} datagrams unanswered");
         }
