@@ -44,6 +44,8 @@ pub(super) struct Download {
     given_up: RangeSet,
     /// When to look again for something to ask.
     retry_at: Option<Instant>,
+    /// There was nothing to ask when it was last looked for, and nothing has changed since.
+    sated: bool,
 }
 
 impl Download {
@@ -75,7 +77,13 @@ impl Download {
             reorder: Self::REORDER,
             given_up: RangeSet::new(),
             retry_at: None,
+            sated: false,
         }
+    }
+
+    /// There may be something to ask for again.
+    pub(super) fn look_again(&mut self) {
+        self.sated = false;
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -141,7 +149,7 @@ impl Endpoint {
         let Some(channel) = channels.get_mut(i) else { return };
         let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
         let state = &mut swarm.state;
-        if !channel.is_up() || channel.down.choked || !channel.understands(MessageType::Request) {
+        if channel.down.sated || !channel.is_up() || channel.down.choked || !channel.understands(MessageType::Request) {
             return;
         }
         if state.complete || state.failed || state.stuffed || channel.have.is_empty() {
@@ -158,6 +166,10 @@ impl Endpoint {
         let mut budget = window - under_way;
         let room = shared.config.max_requested.saturating_sub(shared.requested) / size as usize;
         budget = budget.min(room as u64);
+        if budget == 0 {
+            channel.down.retry_at = Some(now + Duration::from_millis(50));
+            return;
+        }
         if let Some(limit) = &mut shared.download {
             let allowed = limit.ready(now) / u64::from(size);
             if allowed < budget.min(8) {
@@ -211,7 +223,8 @@ impl Endpoint {
         if let Some(limit) = &mut shared.download {
             limit.take((before - budget) * u64::from(size));
         }
-        if budget == before && room > 0 {
+        if budget == before {
+            channel.down.sated = true;
             self.take_over(now, i, budget);
         }
     }
@@ -262,9 +275,9 @@ impl Endpoint {
                 request(now, i, channel, state, ChunkRange::single(chunk), &mut self.shared.requested);
             }
         }
-        if let Some(channel) = self.channels.get_mut(i)
-            && taken.is_empty()
-        {
+        let Some(channel) = self.channels.get_mut(i) else { return };
+        channel.down.sated = taken.is_empty();
+        if taken.is_empty() {
             channel.down.retry_at = Some(now + ours.max(Duration::from_millis(50)));
             if !state.starving.contains(&i) && state.starving.len() < state.channels.len() {
                 state.starving.push(i);
@@ -278,6 +291,7 @@ impl Endpoint {
         let down = &mut channel.down;
         if down.retry_at.is_some_and(|at| at <= now) {
             down.retry_at = None;
+            down.sated = false;
             self.shared.wake(i, channel);
         }
         if channel.down.asked.is_empty() || now < channel.down.stalled_at() {
@@ -335,6 +349,7 @@ impl Endpoint {
         let Some(swarm) = slot.and_then(|slot| self.swarms.get_mut(slot)) else { return };
         for i in swarm.state.starving.drain(..) {
             if let Some(channel) = self.channels.get_mut(i) {
+                channel.down.sated = false;
                 self.shared.wake(i, channel);
             }
         }

@@ -468,6 +468,7 @@ impl Endpoint {
             swarm.index(&mut self.shared.rng, members.iter().filter_map(|&i| channels.get(i)));
             for i in members {
                 if let Some(channel) = self.channels.get_mut(i) {
+                    channel.down.look_again();
                     self.shared.wake(i, channel);
                 }
             }

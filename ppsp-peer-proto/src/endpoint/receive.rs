@@ -213,6 +213,7 @@ impl Endpoint {
             // RFC 7574 §12.6.9, threat UNCHOKE.1: without a CHOKE before it changes nothing.
             Message::Unchoke => {
                 channel.down.choked = false;
+                channel.down.look_again();
                 self.shared.wake(i, channel);
             }
             Message::PexReq => {
@@ -326,6 +327,7 @@ impl Endpoint {
                     if let Some(beyond) = ChunkRange::new(chunks, ChunkId::MAX) {
                         channel.have.remove(beyond);
                     }
+                    channel.down.look_again();
                     shared.wake(i, channel);
                 }
                 let members = state.channels.clone();
@@ -484,6 +486,7 @@ impl Endpoint {
             shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
             swarm.picker.on_lapsed(ChunkRange::single(chunk));
         }
+        channel.down.look_again();
         shared.wake(i, channel);
     }
 

@@ -336,6 +336,7 @@ impl Endpoint {
             }
         }
         channel.have.insert(range);
+        channel.down.look_again();
         channel.announce.remove(range);
         // RFC 7574 §3.8: a HAVE acts as an implicit CANCEL.
         channel.up.dequeue(range);

@@ -288,8 +288,14 @@ impl Index {
     /// The rarest block not begun of which the peer can give something.
     fn rarest(&mut self, cx: &mut PickContext<'_>) -> Option<u32> {
         let mut held = Vec::new();
-        let found = self.fresh.iter().take(LOOK_AT).find_map(|&key| {
+        // Only peers that have everything have what no other peer has a copy of.
+        let has_all = ChunkRange::with_len(0, self.chunks).is_some_and(|all| cx.peer_has.covers(all));
+        let least = if has_all { i64::MIN } else { 1 };
+        let found = self.fresh.range((least, 0, 0)..).take(LOOK_AT).find_map(|&key| {
             let range = self.range(key.2);
+            if !cx.peer_has.intersects(range) {
+                return None;
+            }
             if cx.held.covers(range) {
                 held.push(key);
                 return None;
