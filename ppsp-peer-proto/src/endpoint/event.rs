@@ -37,7 +37,8 @@ pub enum Event {
         /// The swarm.
         swarm: SwarmKey,
     },
-    /// The number of chunks is proven.
+    /// The number of chunks is known. Where the length of the content was not known beforehand, the number may still be
+    /// corrected downwards, by another event like this, until the last chunk is held.
     SizeKnown {
         /// The swarm.
         swarm: SwarmKey,

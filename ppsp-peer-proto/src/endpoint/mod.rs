@@ -250,7 +250,7 @@ impl Endpoint {
         let mut swarm = swarm::Swarm {
             state: SwarmState {
                 key,
-                told_length: verifier.content_length().filter(|_| known),
+                told_size: if known { (verifier.chunks(), verifier.content_length()) } else { (None, None) },
                 metadata,
                 verifier,
                 held,
@@ -273,7 +273,6 @@ impl Endpoint {
                 uploaded: 0,
                 told_progress: false,
                 told_learned: false,
-                told_size: known,
             },
             store,
             picker,
@@ -469,6 +468,7 @@ impl Endpoint {
             swarm.index(&mut self.shared.rng, members.iter().filter_map(|&i| channels.get(i)));
             for i in members {
                 if let Some(channel) = self.channels.get_mut(i) {
+                    channel.down.look_again();
                     self.shared.wake(i, channel);
                 }
             }
@@ -485,12 +485,14 @@ impl Endpoint {
         Some((i, channel))
     }
 
-    /// Sets the timer of a channel by its deadlines.
+    /// Sets the timer of a channel by its deadlines. What is due already and waits for its turn to send needs none.
     fn schedule(&mut self, i: usize) {
         if let Some(channel) = self.channels.get(i) {
             let c = &self.shared.config;
             let at = channel.deadline(c.keep_alive, c.idle_timeout, c.half_open_timeout);
-            self.shared.timers.set_by(Timer::Channel(i), at);
+            if at > self.shared.now || !channel.in_ready {
+                self.shared.timers.set_by(Timer::Channel(i), at);
+            }
         }
     }
 
@@ -554,6 +556,7 @@ impl Endpoint {
                 down: c.down.meter.rate(now),
                 up: c.up.meter.rate(now),
                 unchoked: !c.up.choked,
+                since: c.up.choked_since,
             })
             .collect();
         if candidates.is_empty() {
@@ -567,6 +570,7 @@ impl Endpoint {
             let Some(channel) = channels.get_mut(i).filter(|c| c.key == candidate.peer) else { continue };
             if channel.up.choked == candidate.unchoked {
                 channel.up.choked = !candidate.unchoked;
+                channel.up.choked_since = now;
                 channel.up.tell = true;
                 // RFC 7574 §3.9: Peer A SHOULD discard old requests.
                 channel.up.clear();

@@ -60,9 +60,8 @@ pub(super) struct SwarmState {
     /// Events of these kinds wait to be taken.
     pub(super) told_progress: bool,
     pub(super) told_learned: bool,
-    pub(super) told_size: bool,
-    /// The length that the store knows.
-    pub(super) told_length: Option<u64>,
+    /// Number of chunks and length in bytes that the store and the embedder know of.
+    pub(super) told_size: (Option<u64>, Option<u64>),
 }
 
 impl SwarmState {

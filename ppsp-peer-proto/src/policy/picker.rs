@@ -1,10 +1,14 @@
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::fmt;
 
 use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
 use rand_core::Rng;
 
 use super::below;
+use crate::PeerKey;
 
 /// Decides what to ask of whom (RFC 7574 §9.1). Told of every change, so that it may keep an index of its own.
 ///
@@ -36,8 +40,8 @@ pub struct PickContext<'a> {
     pub now: Instant,
     /// The endpoint's generator: the only source of chance.
     pub rng: &'a mut dyn Rng,
-    /// Number of chunks, where known.
-    pub chunks: Option<u64>,
+    /// The peer that would be asked.
+    pub peer: PeerKey,
     /// What is held.
     pub held: &'a RangeSet,
     /// What is under way: asked of some peer, or being written.
@@ -171,8 +175,8 @@ struct Index {
     lots: Vec<u32>,
     /// Blocks not begun, the rarest first.
     fresh: BTreeSet<(i64, u32, u32)>,
-    /// Blocks begun that may have chunks nobody was asked for.
-    open: BTreeSet<u32>,
+    /// Blocks begun that may have chunks nobody was asked for, and with whom they were begun.
+    open: BTreeMap<u32, Option<PeerKey>>,
 }
 
 impl Index {
@@ -184,7 +188,7 @@ impl Index {
         let blocks = (chunks.max(1) - 1 >> shift) as u32 + 1;
         let lots: Vec<u32> = (0..blocks).map(|_| rng.next_u32()).collect();
         let fresh = (0..blocks).zip(&lots).map(|(block, &lot)| (0, lot, block)).collect();
-        Self { chunks, shift, copies: alloc::vec![0; blocks as usize], lots, fresh, open: BTreeSet::new() }
+        Self { chunks, shift, copies: alloc::vec![0; blocks as usize], lots, fresh, open: BTreeMap::new() }
     }
 
     fn range(&self, block: u32) -> ChunkRange {
@@ -229,47 +233,69 @@ impl Index {
     fn reopen(&mut self, range: ChunkRange) {
         for block in self.blocks(range) {
             if !self.is_fresh(block) {
-                self.open.insert(block);
+                self.open.insert(block, None);
             }
         }
     }
 
     fn pick(&mut self, cx: &mut PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
+        // What was begun with this peer, or given back by another.
+        self.continue_open(cx, |begun_with| begun_with.is_none_or(|peer| peer == cx.peer), budget, out);
+        while *budget > 0 {
+            let Some(block) = self.rarest(cx) else { break };
+            if let (Some(&copies), Some(&lot)) = (self.copies.get(block as usize), self.lots.get(block as usize)) {
+                self.fresh.remove(&(copies, lot, block));
+            }
+            let range = self.range(block);
+            let before = *budget;
+            take(cx, range.first(), range.last(), u64::MAX, budget, out);
+            if before - *budget < range.len() {
+                self.open.insert(block, Some(cx.peer));
+            }
+        }
+        // What was begun with others, only when there is nothing else: a peer that is still receiving a block itself
+        // will have the rest of it soon, and whoever has everything had better give what nobody else has.
+        if out.is_empty() {
+            self.continue_open(cx, |_| true, budget, out);
+        }
+    }
+
+    fn continue_open(
+        &mut self,
+        cx: &PickContext<'_>,
+        fit: impl Fn(Option<PeerKey>) -> bool,
+        budget: &mut u64,
+        out: &mut Vec<ChunkRange>,
+    ) {
         let mut done = Vec::new();
-        for &block in &self.open {
+        for (&block, &begun_with) in &self.open {
             if *budget == 0 {
                 return;
             }
             let range = self.range(block);
-            take(cx, range.first(), range.last(), u64::MAX, budget, out);
-            if *budget > 0 && cx.held.covers(range) {
+            if fit(begun_with) {
+                take(cx, range.first(), range.last(), u64::MAX, budget, out);
+            }
+            if cx.held.covers(range) {
                 done.push(block);
             }
         }
-        done.iter().for_each(|block| {
-            self.open.remove(block);
-        });
-
-        while *budget > 0 {
-            let Some(block) = self.rarest(cx) else { return };
-            if let (Some(&copies), Some(&lot)) = (self.copies.get(block as usize), self.lots.get(block as usize)) {
-                self.fresh.remove(&(copies, lot, block));
-            }
-            let before = *budget;
-            let range = self.range(block);
-            take(cx, range.first(), range.last(), u64::MAX, budget, out);
-            let free = cx.wanted.is_some() || before - *budget < range.len();
-            if free {
-                self.open.insert(block);
-            }
+        for block in done {
+            self.open.remove(&block);
         }
     }
 
     /// The rarest block not begun of which the peer can give something.
     fn rarest(&mut self, cx: &mut PickContext<'_>) -> Option<u32> {
         let mut held = Vec::new();
-        let found = self.fresh.iter().take(LOOK_AT).find_map(|&key| {
+        // Only peers that have everything have what no other peer has a copy of.
+        let has_all = ChunkRange::with_len(0, self.chunks).is_some_and(|all| cx.peer_has.covers(all));
+        let least = if has_all { i64::MIN } else { 1 };
+        let found = self.fresh.range((least, 0, 0)..).take(LOOK_AT).find_map(|&key| {
             let range = self.range(key.2);
+            if !cx.peer_has.intersects(range) {
+                return None;
+            }
             if cx.held.covers(range) {
                 held.push(key);
                 return None;
@@ -298,7 +324,6 @@ mod tests {
     struct Bench {
         picker: RarestFirst,
         rng: ChaCha8Rng,
-        chunks: Option<u64>,
         held: RangeSet,
         busy: RangeSet,
         wanted: Option<RangeSet>,
@@ -309,7 +334,7 @@ mod tests {
             let mut rng = ChaCha8Rng::from_seed([3; 32]);
             let mut picker = RarestFirst::default();
             picker.on_size(chunks, &mut rng);
-            Self { picker, rng, chunks: Some(chunks), held: RangeSet::new(), busy: RangeSet::new(), wanted: None }
+            Self { picker, rng, held: RangeSet::new(), busy: RangeSet::new(), wanted: None }
         }
 
         fn pick(&mut self, peer_has: &RangeSet, budget: u64) -> Vec<ChunkRange> {
@@ -317,7 +342,7 @@ mod tests {
             let mut cx = PickContext {
                 now: Instant::default(),
                 rng: &mut self.rng,
-                chunks: self.chunks,
+                peer: PeerKey(1),
                 held: &self.held,
                 busy: &self.busy,
                 wanted: self.wanted.as_ref(),
@@ -384,7 +409,6 @@ mod tests {
     fn before_the_size_is_known_only_the_start_is_asked_for() {
         let mut b = Bench::new(1);
         b.picker = RarestFirst::default();
-        b.chunks = None;
         let everything = set(&[r(0, (1 << 63) - 1)]);
         assert_eq!(b.pick(&everything, 1000), [r(0, 31)]);
         assert!(b.pick(&everything, 1000).is_empty());
