@@ -1,1 +1,17 @@
-//! Drivers.
+//! Drivers around the sans-IO crates of this workspace: files, UDP sockets, and the parts of the `ppsp` command.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod cmd;
+pub mod net;
+pub mod store;
+
+/// Bodies of the fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// The state file's parser.
+    pub fn state_file(bytes: &[u8]) {
+        crate::store::fuzz_state(bytes);
+    }
+}

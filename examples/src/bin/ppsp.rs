@@ -1,2 +1,11 @@
-//! The ppsp command.
-fn main() {}
+//! The `ppsp` command.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ppsp_examples::{cli::args::Cli, cmd};
+
+fn main() -> ExitCode {
+    cmd::run(Cli::parse())
+}

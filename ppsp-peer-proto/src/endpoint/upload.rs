@@ -20,6 +20,8 @@ use crate::congestion::{Acked, Controller, RttEstimator};
 pub(super) struct Upload {
     /// We do not serve the peer at present (RFC 7574 §3.9).
     pub(super) choked: bool,
+    /// Since when that is so.
+    pub(super) choked_since: Instant,
     /// A CHOKE or UNCHOKE is due.
     pub(super) tell: bool,
     /// In the order asked; what is no longer in `queued` is skipped.
@@ -59,6 +61,7 @@ impl Upload {
     pub(super) fn new(now: Instant, controller: Box<dyn Controller>) -> Self {
         Self {
             choked: false,
+            choked_since: now,
             tell: false,
             queue: VecDeque::new(),
             queued: RangeSet::new(),
@@ -324,7 +327,9 @@ impl Endpoint {
             return;
         }
         let limit = if channel.is_up() { shared.config.max_have_parts } else { shared.config.max_have_parts.min(64) };
-        if channel.have.parts() >= limit {
+        // At the limit only what joins with what is there.
+        let around = ChunkRange::new(range.first().saturating_sub(1), range.last().saturating_add(1));
+        if channel.have.parts() >= limit && !around.is_some_and(|around| channel.have.intersects(around)) {
             shared.stats.dropped_over_limit += 1;
             return;
         }
@@ -336,7 +341,9 @@ impl Endpoint {
             }
         }
         channel.have.insert(range);
-        channel.down.look_again();
+        if !swarm.state.held.covers(range) {
+            channel.down.look_again();
+        }
         channel.announce.remove(range);
         // RFC 7574 §3.8: a HAVE acts as an implicit CANCEL.
         channel.up.dequeue(range);

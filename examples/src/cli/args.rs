@@ -1,0 +1,280 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use ppsp_core::{ChunkAddressing, HashAlg};
+
+use super::units::{HostPort, Listen, Rate, SeedAfter, Size, Span, from_toml};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failure: a file that cannot be read or written, or is in the way
+    2  usage: the command line, the configuration or the link makes no sense
+    3  network: no peer, none that answers, or an address that cannot be used
+    5  integrity: content is not what it should be
+  130  interrupted by SIGINT (Ctrl-C) or SIGTERM, also while seeding
+
+Every flag has an environment variable, PPSP_ and the flag's name, and can stand in the TOML file named by --config
+(run 'ppsp config' to see it). The command line goes before the environment, the environment before the file.";
+
+/// Share files with the Peer-to-Peer Streaming Peer Protocol (RFC 7574).
+///
+/// 'ppsp seed FILE' prints a link; 'ppsp get LINK' fetches the file from the seed and from everyone else who fetches it.
+#[derive(Debug, Parser)]
+#[command(name = "ppsp", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Share a file: hash it once, print its link, serve it until Ctrl-C
+    #[command(after_help = EXIT_CODES)]
+    Seed(SeedArgs),
+    /// Fetch the content of a link, every chunk verified
+    #[command(after_help = EXIT_CODES)]
+    Get(GetArgs),
+    /// Say what a link contains
+    #[command(after_help = EXIT_CODES)]
+    Info {
+        /// The link: ppsp:…
+        link: String,
+    },
+    /// Compare a file with a link
+    #[command(after_help = EXIT_CODES)]
+    Verify {
+        /// The file.
+        file: PathBuf,
+        /// The link: ppsp:…
+        link: String,
+    },
+    /// Show a swarm at work: one seed and some leechers, each a process, on this machine
+    #[command(after_help = EXIT_CODES)]
+    Demo(DemoArgs),
+    /// Measure
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Print the configuration file with its defaults, every line explained
+    Config,
+}
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CommonArgs {
+    /// One JSON object per line on standard output, for programs
+    #[arg(long, global = true, env = "PPSP_JSON", value_parser = BoolishValueParser::new(), num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub json: Option<bool>,
+    /// Say more: peers that come and go
+    #[arg(short, long, global = true, env = "PPSP_VERBOSE", value_parser = BoolishValueParser::new(), num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub verbose: Option<bool>,
+    /// Say nothing but errors (and the link, and JSON)
+    #[arg(short, long, global = true, env = "PPSP_QUIET", value_parser = BoolishValueParser::new(), num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub quiet: Option<bool>,
+    /// Read settings from a TOML file
+    #[arg(long, global = true, env = "PPSP_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of commands that talk to peers.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NetArgs {
+    /// UDP address and port to listen on [default: port 6778 of all addresses for seed, if it is free; else any free port]
+    #[arg(short, long, env = "PPSP_LISTEN", value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// Peer to connect to, beside those of the link; may be given more than once
+    #[arg(short, long = "peer", env = "PPSP_PEER", value_name = "ADDR", value_delimiter = ',')]
+    pub peer: Vec<HostPort>,
+    /// Most to send, over all peers, for example 5MiB/s [default: no limit]
+    #[arg(long, env = "PPSP_UPLOAD_LIMIT", value_name = "RATE")]
+    pub upload_limit: Option<Rate>,
+    /// Most to receive, over all peers, for example 8Mbit/s [default: no limit]
+    #[arg(long, env = "PPSP_DOWNLOAD_LIMIT", value_name = "RATE")]
+    pub download_limit: Option<Rate>,
+    /// Most peers at a time [default: 256]
+    #[arg(long, env = "PPSP_MAX_PEERS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    pub max_peers: Option<u32>,
+    /// Peer exchange: with peers at private addresses (private), or none (off) [default: private]
+    #[arg(long, env = "PPSP_PEX", value_name = "MODE")]
+    pub pex: Option<Pex>,
+    /// Directory for state and hash tree [default: beside the content]
+    #[arg(long, env = "PPSP_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Flags of `seed`.
+#[derive(Args, Clone, Debug)]
+pub struct SeedArgs {
+    /// The file to share
+    pub file: PathBuf,
+    /// Bytes in a chunk [default: what the file was hashed with before, else 1024]
+    #[arg(long, env = "PPSP_CHUNK_SIZE", value_name = "SIZE")]
+    pub chunk_size: Option<Size>,
+    /// Hash function: sha1, sha224, sha256, sha384 or sha512 [default: what the file was hashed with before, else sha256]
+    #[arg(long, env = "PPSP_HASH", value_name = "NAME")]
+    pub hash: Option<HashName>,
+    /// Chunk addressing: bin32, bin64, range32, range64 or byte64 [default: range32]
+    #[arg(long, env = "PPSP_ADDRESSING", value_name = "NAME")]
+    pub addressing: Option<AddressingName>,
+    /// Hash the file even though that has been done before: the file has changed, and is to be shared as it is now
+    #[arg(long, env = "PPSP_REHASH", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub rehash: Option<bool>,
+    /// The network.
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// Flags of `get`.
+#[derive(Args, Clone, Debug)]
+pub struct GetArgs {
+    /// The link: ppsp:…
+    pub link: String,
+    /// File to write, or directory to write to [default: the name in the link]
+    #[arg(short, long, env = "PPSP_OUTPUT", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Go on sharing once all is there: until Ctrl-C, or for a time such as --seed-after=10m
+    #[arg(long, env = "PPSP_SEED_AFTER", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
+          value_name = "TIME")]
+    pub seed_after: Option<SeedAfter>,
+    /// How long to go on while no peer answers [default: 30s]
+    #[arg(long, env = "PPSP_TIMEOUT", value_name = "TIME")]
+    pub timeout: Option<Span>,
+    /// The network.
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// Flags of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// The video, or any other file, to share [default: one made by ffmpeg where that is installed, else 32 MiB of bytes]
+    pub video: Option<PathBuf>,
+    /// How many leechers
+    #[arg(long, default_value_t = 4, value_name = "NUMBER", env = "PPSP_LEECHERS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub leechers: u16,
+    /// Most that the seed sends, for example 4MiB/s [default: the content in 5 s, at least 1MiB/s]
+    #[arg(long, value_name = "RATE", env = "PPSP_UPLOAD_LIMIT")]
+    pub upload_limit: Option<Rate>,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Move generated content between two processes over UDP on the loopback interface
+    #[command(after_help = EXIT_CODES)]
+    Loopback(LoopbackArgs),
+}
+
+/// Flags of `bench loopback`.
+#[derive(Args, Clone, Debug)]
+pub struct LoopbackArgs {
+    /// How much
+    #[arg(long, default_value = "256MiB", value_name = "SIZE", env = "PPSP_SIZE")]
+    pub size: Size,
+    /// Bytes in a chunk
+    #[arg(long, default_value = "1024", value_name = "SIZE", env = "PPSP_CHUNK_SIZE")]
+    pub chunk_size: Size,
+    /// Hash function
+    #[arg(long, default_value = "sha256", value_name = "NAME", env = "PPSP_HASH")]
+    pub hash: HashName,
+    /// Directory for the content [default: /dev/shm where it is, else the temporary directory]
+    #[arg(long, value_name = "DIR", env = "PPSP_DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// A hash function by its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HashName(pub HashAlg);
+
+/// A chunk addressing method by its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AddressingName(pub ChunkAddressing);
+
+/// Peer exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pex {
+    /// None.
+    Off,
+    /// With peers at private addresses.
+    Private,
+}
+
+impl std::str::FromStr for HashName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = HashAlg::ALL.into_iter().find(|alg| alg.name() == text);
+        found.map(Self).ok_or_else(|| format!("'{text}' is not one of {}", HashAlg::ALL.map(HashAlg::name).join(", ")))
+    }
+}
+
+impl std::str::FromStr for AddressingName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = ChunkAddressing::ALL;
+        let found = all.into_iter().find(|method| method.name() == text);
+        found.map(Self).ok_or_else(|| format!("'{text}' is not one of {}", all.map(ChunkAddressing::name).join(", ")))
+    }
+}
+
+impl std::str::FromStr for Pex {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "private" => Ok(Self::Private),
+            _ => Err(format!("'{text}' is not one of off, private")),
+        }
+    }
+}
+
+impl std::fmt::Display for HashName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+from_toml! { HashName AddressingName Pex }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        fn look(command: &clap::Command) {
+            for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else { continue };
+                let env = arg.get_env().unwrap_or_else(|| panic!("--{long} has none")).to_str().unwrap().to_owned();
+                assert_eq!(env, format!("PPSP_{}", long.to_uppercase().replace('-', "_")));
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
+    }
+
+    #[test]
+    fn flags_without_a_value_are_switches() {
+        let cli = Cli::parse_from(["ppsp", "get", "--json", "--seed-after", "ppsp:00", "-v"]);
+        assert_eq!((cli.common.json, cli.common.verbose, cli.common.quiet), (Some(true), Some(true), None));
+        let Command::Get(get) = cli.command else { panic!() };
+        assert_eq!((get.seed_after, get.link.as_str()), (Some(SeedAfter::Forever), "ppsp:00"));
+        assert!(Cli::try_parse_from(["ppsp", "get", "x", "--upload-limit", "5"]).is_err());
+    }
+}

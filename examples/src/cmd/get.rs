@@ -1,0 +1,103 @@
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use ppsp_core::Link;
+use serde_json::json;
+
+use super::{
+    only_static,
+    opening::watched,
+    parse_link,
+    seed::tell_opened,
+    session::{Goal, Session, add_usage, bind, bind_any, resolve},
+    signals::Signals,
+};
+use crate::{
+    cli::{args::GetArgs, exit::Failure, output::Output, units::SeedAfter},
+    store::{FileStore, Places},
+};
+
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// `ppsp get`.
+pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let link = parse_link(&args.link)?;
+    only_static(&link)?;
+    let path = output_path(args.output.as_deref(), &link)?;
+    let places = Places::new(&path, args.net.state_dir.as_deref());
+    let mut peers = resolve(&args.net.peer).await?;
+    peers.extend(&link.peers);
+    if peers.is_empty() && !places.content.exists() {
+        return Err(nobody_to_ask(&link));
+    }
+    let socket = match args.net.listen {
+        Some(listen) => bind(listen.0)?,
+        None => bind_any(0)?,
+    };
+    let metadata = link.metadata.clone();
+    let opening = watched(out, &mut signals, move |observer| FileStore::download(&places, &metadata, observer));
+    let (store, opened) = opening.await??;
+    tell_opened(out, opened, &store);
+    let seed_after = args.seed_after.unwrap_or(SeedAfter::No);
+
+    let fetch = !store.is_finished();
+    if !fetch {
+        let mut fields =
+            json!({ "bytes": store.held_bytes(), "seconds": 0.0, "downloaded": 0, "uploaded": 0, "path": path });
+        add_usage(&mut fields);
+        out.event("complete", &fields);
+        out.say(format_args!("{}: complete and verified already", path.display()));
+        if seed_after == SeedAfter::No {
+            return Ok(());
+        }
+    } else if peers.is_empty() {
+        return Err(nobody_to_ask(&link));
+    }
+    let mut session = Session::open(out, &mut signals, &args.net, store, socket)?;
+    session.give_peers(&peers);
+    if fetch {
+        let patience = args.timeout.map_or(DEFAULT_PATIENCE, |span| span.0);
+        if let Err(failure) = session.run(Goal::Fetch { patience }).await {
+            session.close().await?;
+            if session.store().discard_if_empty() {
+                session.out.detail("nothing was received, nothing was kept");
+            }
+            return Err(failure);
+        }
+    }
+    let until = match seed_after {
+        SeedAfter::No => return session.close().await,
+        SeedAfter::Forever => None,
+        SeedAfter::For(span) => Instant::now().checked_add(span),
+    };
+    session.out.say("serving until Ctrl-C");
+    session.run(Goal::Serve { until }).await?;
+    session.close().await
+}
+
+/// Where to write to: a file, a directory, or nothing was said.
+fn output_path(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
+    let named = || {
+        link.file_name().map(PathBuf::from).ok_or_else(|| {
+            Failure::usage("the link names no file, or none that is safe to write to; give a name with --output")
+        })
+    };
+    match output {
+        None => named(),
+        Some(path) if path.is_dir() => Ok(path.join(named()?)),
+        Some(path) if path.file_name().is_none() => Err(Failure::usage(format!("{}: not a file name", path.display()))),
+        Some(path) => Ok(path.to_owned()),
+    }
+}
+
+fn nobody_to_ask(link: &Link) -> Failure {
+    Failure::network(match link.trackers.first() {
+        Some(tracker) => format!(
+            "the link names no peer, and this ppsp cannot ask its tracker ({tracker}) yet; name a peer with --peer ADDR"
+        ),
+        None => "the link names no peer and no tracker to ask; name a peer with --peer ADDR".to_owned(),
+    })
+}

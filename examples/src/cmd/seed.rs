@@ -1,0 +1,85 @@
+use std::net::SocketAddr;
+
+use ppsp_core::{Link, SwarmMetadata};
+use serde_json::json;
+
+use super::{
+    opening::watched,
+    session::{Goal, Session, add_usage, bind, bind_any, resolve},
+    signals::Signals,
+};
+use crate::{
+    cli::{args::SeedArgs, exit::Failure, output::Output, units},
+    net::local_addresses,
+    store::{FileStore, Opened, Places, SeedOptions},
+};
+
+/// The port of the RFC's examples; what a seed listens on if nothing else is said.
+const DEFAULT_PORT: u16 = 6778;
+
+/// `ppsp seed`.
+pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let options = SeedOptions {
+        chunk_size: args.chunk_size.map(chunk_size).transpose()?,
+        hash: args.hash.map(|name| name.0),
+        addressing: args.addressing.map(|name| name.0),
+        rehash: args.rehash.unwrap_or(false),
+    };
+    // An address that cannot be used is better known before an hour of hashing.
+    let socket = match args.net.listen {
+        Some(listen) => bind(listen.0)?,
+        None => bind_any(DEFAULT_PORT).or_else(|_| bind_any(0))?,
+    };
+    let peers = resolve(&args.net.peer).await?;
+    let places = Places::new(&args.file, args.net.state_dir.as_deref());
+    let (store, opened) =
+        watched(out, &mut signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
+    let metadata = store.metadata();
+    tell_opened(out, opened, &store);
+    warn_of_big_chunks(out, &metadata, socket.local_addr().ok());
+
+    let mut session = Session::open(out, &mut signals, &args.net, store, socket)?;
+    let addr = session.local_addr().map_err(Failure::other)?;
+    let mut link = Link::new(metadata);
+    link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    link.peers = local_addresses(addr);
+    let mut fields = json!({ "link": link.to_string() });
+    add_usage(&mut fields);
+    session.out.link(&link.to_string(), &fields);
+    session.out.say("serving until Ctrl-C");
+    session.give_peers(&peers);
+    session.run(Goal::Serve { until: None }).await
+}
+
+/// Says what it took to open the content.
+pub(super) fn tell_opened(out: &Output, opened: Opened, store: &FileStore) {
+    let path = store.path();
+    let (how, hashed) = match opened {
+        Opened::New => ("new", 0),
+        Opened::Loaded => ("loaded", 0),
+        Opened::Checked(bytes) => ("checked", bytes),
+        Opened::Hashed => ("hashed", store.held_bytes()),
+    };
+    out.event("opened", &json!({ "how": how, "hashed": hashed, "bytes": store.held_bytes(), "path": path }));
+    match opened {
+        Opened::New => {}
+        Opened::Loaded => out.detail(format_args!("{}: known already, nothing to hash", path.display())),
+        Opened::Checked(bytes) => out.detail(format_args!("{}: checked {}", path.display(), units::bytes(bytes))),
+        Opened::Hashed => out.detail(format_args!("{}: hashed {}", path.display(), units::bytes(hashed))),
+    }
+}
+
+fn chunk_size(size: units::Size) -> Result<u32, Failure> {
+    u32::try_from(size.0).map_err(|_| Failure::usage(ppsp_core::MetadataError::ChunkSize))
+}
+
+/// Datagrams are never cut up on the way, so big chunks do not pass most links.
+fn warn_of_big_chunks(out: &Output, metadata: &SwarmMetadata, addr: Option<SocketAddr>) {
+    if metadata.chunk_size > 1400 && !addr.is_some_and(|addr| addr.ip().is_loopback()) {
+        out.warn(format_args!(
+            "chunks of {} bytes do not fit the datagrams of most networks; 1024 bytes do",
+            metadata.chunk_size
+        ));
+    }
+}

@@ -1,0 +1,405 @@
+//! One swarm on one socket, from opening to closing: what `seed` and `get` share.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use ppsp_peer_proto::{ConnectError, Endpoint, EndpointConfig, Event, SwarmConfig, SwarmKey};
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    peers::{PeerBook, explain, name},
+    signals::Signals,
+    usage,
+};
+use crate::{
+    cli::{
+        args::{NetArgs, Pex},
+        exit::Failure,
+        output::{Output, Progress},
+        units::HostPort,
+    },
+    net::{Clock, Driver, Socket},
+    store::{FileError, FileStore},
+};
+
+/// Between two looks at progress, peers and the clock.
+const TICK: Duration = Duration::from_millis(200);
+/// Between two checkpoints of the store.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
+/// Span over which rates are taken.
+const RATE_SPAN: Duration = Duration::from_secs(3);
+/// How long closing may take: sending the last datagrams, and making the store durable.
+const CLOSE_SEND: Duration = Duration::from_millis(300);
+const CLOSE_SAVE: Duration = Duration::from_millis(1400);
+
+/// What is to be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal {
+    /// All content under its final name; give up when no peer answered for so long.
+    Fetch { patience: Duration },
+    /// Serve others, for a time or for ever.
+    Serve { until: Option<Instant> },
+}
+
+/// One swarm on one socket.
+pub(super) struct Session<'a> {
+    pub(super) out: &'a mut Output,
+    signals: &'a mut Signals,
+    driver: Driver,
+    swarm: SwarmKey,
+    store: FileStore,
+    book: PeerBook,
+    started: Instant,
+    /// When a peer was last up.
+    last_up: Instant,
+    samples: VecDeque<(Instant, u64, u64)>,
+    /// Bytes from and to each peer, as far as known.
+    moved: BTreeMap<SocketAddr, (u64, u64)>,
+    last_checkpoint: Instant,
+    checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the socket and the swarm, and says `listening`.
+    pub(super) fn open(
+        out: &'a mut Output,
+        signals: &'a mut Signals,
+        args: &NetArgs,
+        store: FileStore,
+        socket: Socket,
+    ) -> Result<Self, Failure> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
+        let clock = Clock::new();
+        let mut endpoint = Endpoint::new(endpoint_config(args), seed, clock.now());
+        let config = SwarmConfig::new(store.metadata());
+        let swarm = endpoint.open(clock.now(), config, Box::new(store.clone())).map_err(Failure::other)?;
+        let driver = Driver::new(endpoint, socket, clock);
+        let addr = driver.local_addr().map_err(|e| Failure::network(format!("the socket has no address: {e}")))?;
+        out.listening(addr);
+        let now = Instant::now();
+        Ok(Self {
+            out,
+            signals,
+            driver,
+            swarm,
+            store,
+            book: PeerBook::default(),
+            started: now,
+            last_up: now,
+            samples: VecDeque::new(),
+            moved: BTreeMap::new(),
+            last_checkpoint: now,
+            checkpoint: None,
+        })
+    }
+
+    /// Peers to connect to.
+    pub(super) fn give_peers(&mut self, peers: &[SocketAddr]) {
+        let own = self.driver.local_addr().ok();
+        peers.iter().filter(|&&addr| Some(addr) != own).for_each(|&addr| self.book.give(addr, Instant::now()));
+    }
+
+    /// Drives the swarm until the goal is reached.
+    pub(super) async fn run(&mut self, goal: Goal) -> Result<(), Failure> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.signals.any() => {
+                    self.close().await?;
+                    return Err(Failure::interrupted());
+                }
+                _ = tick.tick() => {
+                    if self.tick(goal).await? {
+                        return Ok(());
+                    }
+                }
+                turned = self.driver.turn() => turned.map_err(|e| Failure::network(format!("the socket failed: {e}")))?,
+            }
+            while let Some(event) = self.driver.endpoint.poll_event() {
+                let complete = matches!(event, Event::Complete { .. });
+                self.handle(event)?;
+                if complete && matches!(goal, Goal::Fetch { .. }) && self.finish().await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Failure> {
+        let now = Instant::now();
+        match event {
+            Event::PeerUp { remote, .. } => {
+                self.book.up(remote);
+                self.out.peer_up(remote);
+            }
+            Event::PeerDown { remote, reason, .. } => {
+                self.book.down(remote, reason, now);
+                self.out.peer_down(remote, name(reason), explain(reason));
+            }
+            Event::PeersLearned { .. } => {
+                let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
+                while let Some(mut swarm) = self.driver.endpoint.swarm_mut(self.swarm) {
+                    let count = swarm.take_learned(&mut learned);
+                    if count == 0 {
+                        break;
+                    }
+                    learned[..count].iter().for_each(|&addr| self.book.learn(addr, now));
+                }
+            }
+            Event::SwarmFailed { .. } => {
+                let error = self.driver.endpoint.swarm_mut(self.swarm).and_then(|mut swarm| swarm.take_error());
+                return Err(match error {
+                    Some(error) => match error.0.downcast::<FileError>() {
+                        Ok(error) => Failure::from(*error),
+                        Err(error) => Failure::other(error),
+                    },
+                    None => Failure::other("the swarm failed"),
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is due now and then. `true`: the goal is reached.
+    async fn tick(&mut self, goal: Goal) -> Result<bool, Failure> {
+        let now = Instant::now();
+        let progress = self.measure(now);
+        self.out.progress(matches!(goal, Goal::Fetch { .. }), &progress);
+        self.checkpoint(now).await?;
+        match goal {
+            Goal::Serve { until } => Ok(until.is_some_and(|until| until <= now)),
+            Goal::Fetch { patience } => {
+                if self.driver.endpoint.swarm(self.swarm).is_some_and(|swarm| swarm.is_complete())
+                    && self.finish().await?
+                {
+                    return Ok(true);
+                }
+                self.connect(now);
+                if progress.peers > 0 {
+                    self.last_up = now;
+                } else if self.book.is_hopeless() {
+                    return Err(Failure::network(format!("no peer is left to ask: {}", self.book.describe())));
+                } else if now.duration_since(self.last_up) >= patience {
+                    let waited = patience.as_secs_f64();
+                    return Err(Failure::network(format!("no peer answered for {waited} s: {}", self.book.describe())));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Instant) {
+        for addr in self.book.due(now) {
+            let began = match self.driver.endpoint.connect(self.driver.now(), self.swarm, addr) {
+                Ok(_) => true,
+                // Then it found us, or its answer is still to come.
+                Err(ConnectError::AlreadyConnected) => true,
+                Err(error) => {
+                    self.out.detail(format_args!("peer {addr}: {error}"));
+                    false
+                }
+            };
+            self.book.tried(addr, began, now);
+        }
+    }
+
+    fn measure(&mut self, now: Instant) -> Progress {
+        let Some(swarm) = self.driver.endpoint.swarm(self.swarm) else { return Progress::default() };
+        let (downloaded, uploaded) = (swarm.downloaded(), swarm.uploaded());
+        let mut peers = 0;
+        for stats in swarm.peers().filter_map(|peer| self.driver.endpoint.peer(peer)) {
+            peers += 1;
+            let moved = self.moved.entry(stats.remote).or_default();
+            *moved = (moved.0.max(stats.downloaded), moved.1.max(stats.uploaded));
+        }
+        self.samples.push_back((now, downloaded, uploaded));
+        while self.samples.front().is_some_and(|(then, ..)| now.duration_since(*then) > RATE_SPAN) {
+            self.samples.pop_front();
+        }
+        let (then, down, up) = self.samples.front().copied().unwrap_or((now, downloaded, uploaded));
+        let span = now.duration_since(then).as_secs_f64();
+        let rate = |bytes: u64| if span > 0.0 { (bytes as f64 / span) as u64 } else { 0 };
+        let total = swarm.content_length().or(self.store.metadata().content_length);
+        Progress {
+            bytes: self.store.held_bytes(),
+            total: total.or(swarm.chunks().map(|chunks| chunks * u64::from(swarm.metadata().chunk_size))),
+            peers,
+            down: rate(downloaded - down),
+            up: rate(uploaded - up),
+            downloaded,
+            uploaded,
+        }
+    }
+
+    /// Keeps checkpoints going, one at a time, in a thread that may wait for the disk.
+    async fn checkpoint(&mut self, now: Instant) -> Result<(), Failure> {
+        if let Some(running) = &mut self.checkpoint {
+            if !running.is_finished() {
+                return Ok(());
+            }
+            let done = running.await;
+            self.checkpoint = None;
+            done.map_err(Failure::other)??;
+        }
+        if now.duration_since(self.last_checkpoint) >= CHECKPOINT_EVERY {
+            self.last_checkpoint = now;
+            self.store.check_unchanged()?;
+            let store = self.store.clone();
+            self.checkpoint = Some(tokio::task::spawn_blocking(move || store.checkpoint()));
+        }
+        Ok(())
+    }
+
+    /// All is held: makes it durable under its final name. The swarm goes on meanwhile.
+    async fn finish(&mut self) -> Result<bool, Failure> {
+        let now = Instant::now();
+        let progress = self.measure(now);
+        self.out.progress_ended(&progress);
+        let seconds = now.duration_since(self.started).as_secs_f64();
+        let earlier = self.checkpoint.take();
+        let store = self.store.clone();
+        let mut task = tokio::task::spawn_blocking(move || store.checkpoint());
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut task => {
+                    done.map_err(Failure::other)??;
+                    break;
+                }
+                () = self.signals.any() => {
+                    self.close().await?;
+                    return Err(Failure::interrupted());
+                }
+                turned = self.driver.turn() => turned.map_err(|e| Failure::network(format!("the socket failed: {e}")))?,
+            }
+        }
+        drop(earlier); // it is done: checkpoints wait for each other
+        if !self.store.is_finished() {
+            return Ok(false);
+        }
+        let swarm = self.driver.endpoint.swarm(self.swarm);
+        let (downloaded, uploaded) = swarm.map_or((0, 0), |swarm| (swarm.downloaded(), swarm.uploaded()));
+        let mut fields = json!({
+            "bytes": self.store.held_bytes(),
+            "seconds": seconds,
+            "downloaded": downloaded,
+            "uploaded": uploaded,
+            "path": self.store.path(),
+            "peers": self.moved_by_peer(),
+        });
+        add_usage(&mut fields);
+        self.out.clear();
+        self.out.event("complete", &fields);
+        let held = self.store.held_bytes();
+        let path = self.store.path();
+        self.out.say(format_args!(
+            "{}: complete, {} in {seconds:.1} s ({}), every chunk verified",
+            path.display(),
+            crate::cli::units::bytes(held),
+            crate::cli::units::rate((downloaded as f64 / seconds.max(0.001)) as u64),
+        ));
+        Ok(true)
+    }
+
+    fn moved_by_peer(&self) -> Value {
+        let one = |(addr, (down, up)): (&SocketAddr, &(u64, u64))| json!({ "addr": addr, "downloaded": down, "uploaded": up });
+        self.moved.iter().map(one).collect()
+    }
+
+    /// Says goodbye to all peers and makes durable what is held, within two seconds.
+    pub(super) async fn close(&mut self) -> Result<(), Failure> {
+        self.measure(Instant::now());
+        let swarm = self.driver.endpoint.swarm(self.swarm);
+        let (downloaded, uploaded) = swarm.map_or((0, 0), |swarm| (swarm.downloaded(), swarm.uploaded()));
+        let store = self.store.clone();
+        let save = tokio::task::spawn_blocking(move || store.checkpoint());
+        let now = self.driver.now();
+        _ = self.driver.endpoint.close(now, self.swarm);
+        _ = self.driver.flush(CLOSE_SEND).await;
+        let saved = timeout(CLOSE_SAVE, save).await;
+        let mut fields = json!({
+            "seconds": self.started.elapsed().as_secs_f64(),
+            "downloaded": downloaded,
+            "uploaded": uploaded,
+            "peers": self.moved_by_peer(),
+        });
+        add_usage(&mut fields);
+        self.out.clear();
+        self.out.event("closed", &fields);
+        match saved {
+            Ok(saved) => {
+                saved.map_err(Failure::other)??;
+            }
+            Err(_) => self.out.warn("the disk is slow: the last seconds of this download were not saved"),
+        }
+        Ok(())
+    }
+
+    /// The store, for the last word on a download that never began.
+    pub(super) fn store(&self) -> &FileStore {
+        &self.store
+    }
+
+    /// The address bound to.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.driver.local_addr()
+    }
+}
+
+/// Adds processor time and memory of this process, for measurements.
+pub(super) fn add_usage(fields: &mut Value) {
+    fields["cpu_seconds"] = json!(usage::cpu_seconds());
+    fields["peak_rss_mib"] = json!(usage::peak_rss_mib());
+}
+
+/// Opens a socket; the address that is in use is named.
+pub(super) fn bind(addr: SocketAddr) -> Result<Socket, Failure> {
+    Socket::bind(addr).map_err(|e| {
+        Failure::network(match e.kind() {
+            io::ErrorKind::AddrInUse => format!("cannot listen on {addr}: another program uses this port"),
+            _ => format!("cannot listen on {addr}: {e}"),
+        })
+    })
+}
+
+/// Any port of all addresses, of both IP versions where the system has both.
+pub(super) fn bind_any(port: u16) -> Result<Socket, Failure> {
+    bind(SocketAddr::from(([0u16; 8], port))).or_else(|_| bind(SocketAddr::from(([0u8; 4], port))))
+}
+
+/// Finds the addresses of peers.
+pub(super) async fn resolve(peers: &[HostPort]) -> Result<Vec<SocketAddr>, Failure> {
+    let mut found = Vec::new();
+    for HostPort(peer) in peers {
+        let addrs = tokio::net::lookup_host(peer.as_str())
+            .await
+            .map_err(|e| Failure::network(format!("cannot find the address of peer {peer}: {e}")))?;
+        found.extend(addrs);
+    }
+    Ok(found)
+}
+
+fn endpoint_config(args: &NetArgs) -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    if let Some(peers) = args.max_peers {
+        config.max_peers = peers as usize;
+        config.max_inbound = (peers as usize * 3 / 4).max(1);
+    }
+    config.upload_limit = args.upload_limit.map(|rate| rate.0);
+    config.download_limit = args.download_limit.map(|rate| rate.0);
+    config.pex = args.pex.unwrap_or(Pex::Private) == Pex::Private;
+    config.handshake_timeout = Duration::from_secs(10);
+    config
+}

@@ -1,0 +1,156 @@
+use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+use ppsp_core::Instant;
+use ppsp_peer_proto::{Endpoint, Transmit};
+
+use super::{Clock, Socket};
+
+/// Most bytes in a run: what fits a UDP datagram over IPv6, as the kernel takes the run for one.
+const MAX_RUN: usize = 65_487;
+/// Runs sent before it is time to receive again.
+const SENDS_PER_TURN: usize = 16;
+/// While the socket has no room, the endpoint has output waiting and so no later timeout to sleep for.
+const BLOCKED_NAP: Duration = Duration::from_millis(5);
+
+/// An [`Endpoint`] on a [`Socket`].
+///
+/// ```no_run
+/// # async fn example(mut driver: ppsp_examples::net::Driver) -> std::io::Result<()> {
+/// loop {
+///     driver.turn().await?; // receives, sends, keeps time; sleeps while there is nothing to do
+///     while let Some(event) = driver.endpoint.poll_event() {
+///         println!("{event:?}");
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Driver {
+    /// The endpoint. Give it commands at any time between two turns.
+    pub endpoint: Endpoint,
+    socket: Socket,
+    clock: Clock,
+    run: Box<[u8]>,
+    /// What the socket had no room for lies in `run` still.
+    unsent: Option<Transmit>,
+}
+
+impl Driver {
+    /// Puts an endpoint on a socket. `clock` is the one that the endpoint was made with.
+    pub fn new(endpoint: Endpoint, socket: Socket, clock: Clock) -> Self {
+        Self { endpoint, socket, clock, run: vec![0; MAX_RUN].into(), unsent: None }
+    }
+
+    /// The time, for commands to the endpoint.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The address bound to.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// One round: what is due by time, some sends, a batch of receives. Sleeps first while there is nothing to do.
+    ///
+    /// May be dropped at any point, as the branches of `select!` are.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime. What goes wrong with single datagrams is no error.
+    pub async fn turn(&mut self) -> io::Result<()> {
+        if self.work() {
+            // Others on this thread get their turn, and the runtime sees what became ready.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let blocked = self.unsent.is_some();
+        let nap = match self.endpoint.poll_timeout() {
+            Some(then) if blocked => self.clock.until(then).max(BLOCKED_NAP),
+            Some(then) => self.clock.until(then),
+            None if blocked => BLOCKED_NAP,
+            None => Duration::MAX,
+        };
+        match tokio::time::timeout(nap, self.socket.ready(blocked)).await {
+            Ok(ready) => ready,
+            Err(_due) => Ok(()),
+        }
+    }
+
+    /// Sends what waits, closing handshakes above all, for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime.
+    pub async fn flush(&mut self, limit: Duration) -> io::Result<()> {
+        let end = tokio::time::Instant::now() + limit;
+        while tokio::time::Instant::now() < end {
+            match self.send() {
+                Sent::All(_) => break,
+                Sent::Enough => {}
+                Sent::Blocked(_) => _ = tokio::time::timeout_at(end, self.socket.ready(true)).await,
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// `false`: there was nothing to do.
+    fn work(&mut self) -> bool {
+        let now = self.clock.now();
+        let due = self.endpoint.poll_timeout().is_some_and(|then| then <= now) && self.unsent.is_none();
+        if due {
+            self.endpoint.handle_timeout(now);
+        }
+        let sent = self.send();
+        let now = self.clock.now();
+        let received = match self.socket.try_recv() {
+            Some(received) => {
+                self.endpoint.handle(now, received);
+                true
+            }
+            None => false,
+        };
+        received || due || matches!(sent, Sent::Enough | Sent::All(true) | Sent::Blocked(true))
+    }
+
+    /// Sends some runs.
+    fn send(&mut self) -> Sent {
+        for round in 0..SENDS_PER_TURN {
+            let transmit = match self.unsent.take() {
+                Some(transmit) => transmit,
+                None => {
+                    let segments = NonZeroUsize::new(self.socket.max_segments()).unwrap_or(NonZeroUsize::MIN);
+                    match self.endpoint.poll_transmit(self.clock.now(), segments, &mut self.run) {
+                        Some(transmit) => transmit,
+                        None => return Sent::All(round > 0),
+                    }
+                }
+            };
+            if !self.socket.try_send(&transmit, &self.run[..transmit.len]) {
+                self.unsent = Some(transmit);
+                return Sent::Blocked(round > 0);
+            }
+        }
+        Sent::Enough
+    }
+}
+
+/// How far sending got. `true`: something went.
+enum Sent {
+    /// Nothing is left to send.
+    All(bool),
+    /// Others shall have their turn.
+    Enough,
+    /// The socket has no room.
+    Blocked(bool),
+}
