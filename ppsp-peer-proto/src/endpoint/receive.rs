@@ -295,7 +295,7 @@ impl Endpoint {
         }
         let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        if swarm.state.verifier.size_certain() {
+        if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
             return;
         }
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };

@@ -47,6 +47,8 @@ pub(super) struct Upload {
     pub(super) throttled: bool,
     /// Length of the chunk sent last.
     pub(super) last_len: usize,
+    /// When something sent was last acknowledged.
+    acked_at: Instant,
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
@@ -77,6 +79,7 @@ impl Upload {
             parked: false,
             throttled: false,
             last_len: 0,
+            acked_at: now,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
@@ -89,7 +92,8 @@ impl Upload {
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
-        Some(oldest.since + self.rtt.rto())
+        // RFC 6298 §5.3: an acknowledgement of new data restarts the timer.
+        Some(oldest.since.max(self.acked_at) + self.rtt.rto())
     }
 
     /// A REQUEST came.
@@ -225,6 +229,7 @@ impl Upload {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
         let Some(sent) = newest else { return false };
+        self.acked_at = now;
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
