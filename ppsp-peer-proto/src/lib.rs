@@ -11,6 +11,9 @@ extern crate std;
 
 pub mod congestion;
 mod endpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod policy;
 #[cfg(feature = "sim")]
 #[doc(hidden)]

@@ -46,6 +46,10 @@ pub(super) struct Download {
     retry_at: Option<Instant>,
     /// There was nothing to ask when it was last looked for, and nothing has changed since.
     sated: bool,
+    /// When it was last looked for in vain.
+    sated_at: Option<Instant>,
+    /// Chunks in a row that came without the hashes to prove them.
+    pub(super) unproven: u32,
 }
 
 impl Download {
@@ -55,6 +59,8 @@ impl Download {
     const REORDER: u64 = 16;
     const MAX_REORDER: u64 = 1024;
     const MAX_STALL: Duration = Duration::from_secs(20);
+    /// How soon to look again after looking in vain, whatever has changed.
+    const LOOK_PAUSE: Duration = Duration::from_millis(10);
     /// Hashes kept ahead of their chunks: peaks and uncles of the largest tree.
     const MAX_CLAIMS: usize = 128;
 
@@ -78,6 +84,8 @@ impl Download {
             given_up: RangeSet::new(),
             retry_at: None,
             sated: false,
+            sated_at: None,
+            unproven: 0,
         }
     }
 
@@ -114,7 +122,21 @@ impl Download {
         } else {
             Self::LEAST_WINDOW
         };
+        // Who does not deliver, or delivers what cannot be proven, has to show that it can with a few.
+        let by_rate = if self.is_doubtful() { 0 } else { by_rate };
+        let floor = if self.unproven > 0 { floor.min(Self::LEAST_WINDOW) } else { floor };
         by_rate.max(floor >> (2 * self.stalls).min(8)).max(1).min(max.max(1))
+    }
+
+    /// How long the peer will need for what is asked of it, at its present rate; `None` while nothing comes.
+    fn time_left(&self, now: Instant) -> Option<Duration> {
+        let micros = (self.asked.bytes() as u64).saturating_mul(1_000_000).checked_div(self.meter.rate(now))?;
+        Some(Duration::from_micros(micros))
+    }
+
+    /// Did the last requests come to nothing?
+    fn is_doubtful(&self) -> bool {
+        self.stalls > 0 || self.unproven > 0
     }
 
     /// When what is under way is given up, if nothing comes until then.
@@ -131,6 +153,7 @@ impl Download {
     pub(super) fn on_arrival(&mut self, now: Instant, chunk: ChunkId) {
         self.progress_at = now;
         self.stalls = 0;
+        self.unproven = 0;
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
             self.sojourn.on_sample(now, took);
@@ -153,6 +176,10 @@ impl Endpoint {
             return;
         }
         if state.complete || state.failed || state.stuffed || channel.have.is_empty() {
+            return;
+        }
+        if let Some(again) = channel.down.sated_at.map(|at| at + Download::LOOK_PAUSE).filter(|&again| now < again) {
+            channel.down.retry_at = Some(channel.down.retry_at.map_or(again, |at| at.min(again)));
             return;
         }
         let size = state.metadata.chunk_size;
@@ -225,6 +252,7 @@ impl Endpoint {
         }
         if budget == before {
             channel.down.sated = true;
+            channel.down.sated_at = Some(now);
             self.take_over(now, i, budget);
         }
     }
@@ -238,23 +266,26 @@ impl Endpoint {
         let slot = channel.swarm;
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
-        if state.asked_of.is_empty() {
+        // Who does not deliver takes nothing over, or two that do not would pass it to each other for ever.
+        if state.asked_of.is_empty() || channel.down.is_doubtful() {
             if !state.starving.contains(&i) && state.starving.len() < state.channels.len() {
                 state.starving.push(i);
             }
             return;
         }
         let ours = channel.down.rtt.unwrap_or(Duration::from_millis(100));
-        let our_rate = channel.down.meter.rate(now);
+        let ours_left = ours + channel.down.time_left(now).unwrap_or_default();
         let from = crate::policy::below(&mut self.shared.rng, state.chunks().unwrap_or(0));
         let mut taken: Vec<(ChunkId, usize)> = Vec::new();
         for (&chunk, &owner) in state.asked_of.range(from..).chain(state.asked_of.range(..from)).take(LOOK_AT) {
             let Some(other) = self.channels.get(owner).filter(|_| owner != i) else { continue };
             let Some(entry) = other.down.asked.get(chunk) else { continue };
             let waited = now.saturating_since(entry.since);
-            let much_faster = our_rate / 2 > other.down.meter.rate(now);
-            let patience = ours * 2 + Duration::from_millis(if much_faster { 50 } else { 300 });
-            let overdue = other.down.sojourn.srtt().is_none_or(|usual| much_faster || waited > usual * 2);
+            let patience = ours.max(other.down.rtt.unwrap_or_default()) * 2 + Duration::from_millis(50);
+            let overdue = match other.down.time_left(now) {
+                Some(left) => left > ours_left * 2 + Duration::from_millis(300),
+                None => other.down.sojourn.srtt().is_none_or(|usual| waited > usual * 2),
+            };
             if waited > patience && overdue && channel.have.contains(chunk) {
                 taken.push((chunk, owner));
                 if taken.len() as u64 >= budget.min(32) {
@@ -268,6 +299,7 @@ impl Endpoint {
             self.shared.stats.requests_lapsed += 1;
             if let Some(other) = self.channels.get_mut(owner) {
                 other.down.asked.forget(chunk);
+                other.down.stalls = other.down.stalls.max(1);
                 other.down.to_cancel.insert(ChunkRange::single(chunk));
                 self.shared.wake(owner, other);
             }
@@ -299,8 +331,12 @@ impl Endpoint {
         }
         channel.down.stalls += 1;
         channel.down.progress_at = now;
-        self.shared.wake(i, channel);
+        // Others first: it is their turn.
         self.release_all(i, true);
+        if let Some(channel) = self.channels.get_mut(i) {
+            channel.down.look_again();
+            self.shared.wake(i, channel);
+        }
     }
 
     /// Gives up chunks that later ones overtook.

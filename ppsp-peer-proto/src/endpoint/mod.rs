@@ -556,6 +556,7 @@ impl Endpoint {
                 down: c.down.meter.rate(now),
                 up: c.up.meter.rate(now),
                 unchoked: !c.up.choked,
+                since: c.up.choked_since,
             })
             .collect();
         if candidates.is_empty() {
@@ -569,6 +570,7 @@ impl Endpoint {
             let Some(channel) = channels.get_mut(i).filter(|c| c.key == candidate.peer) else { continue };
             if channel.up.choked == candidate.unchoked {
                 channel.up.choked = !candidate.unchoked;
+                channel.up.choked_since = now;
                 channel.up.tell = true;
                 // RFC 7574 §3.9: Peer A SHOULD discard old requests.
                 channel.up.clear();

@@ -12,8 +12,9 @@ use crate::wire::{ChannelId, Format, Message, ParseError, Reader, split_channel}
 const BATCH: usize = 64;
 /// Hashes taken from one datagram: the peaks and uncles of the largest tree.
 const MAX_CLAIMS: usize = 128;
-/// Peak hashes that do not lead to the root, before their sender is taken for an attacker.
-const MAX_FALSE_PEAKS: u32 = 16;
+/// Chunks in a row that cannot be proven, and hashes in a row that might be peaks and are not, before their sender is
+/// taken for an attacker. Losses can make a window of chunks useless, and uncle hashes can look like peaks.
+const MAX_IN_VAIN: u32 = 256;
 
 /// Chunks of one swarm that wait to be verified together; they borrow from the received bytes.
 #[derive(Default)]
@@ -294,10 +295,10 @@ impl Endpoint {
         }
         let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        if swarm.state.verifier.size_certain() {
+        if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
             return;
         }
-        let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_FALSE_PEAKS) else { return };
+        let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };
         self.proven.clear();
         if swarm.state.verifier.offer_peaks(claims, &mut self.proven) {
             let kept = swarm.store.keep(&self.proven);
@@ -400,7 +401,7 @@ impl Endpoint {
                 Verdict::Unproven => {
                     // RFC 7574 §5.3: if some additional data is still missing, the message SHOULD be dropped.
                     self.shared.stats.dropped_unproven += 1;
-                    self.ask_again(now, arrived.channel, arrived.chunk);
+                    self.ask_again(now, slot, arrived.channel, arrived.chunk);
                 }
             }
         }
@@ -469,25 +470,35 @@ impl Endpoint {
         channel.down.on_arrival(now, chunk);
         channel.down.meter.add(now, arrived.data.len() as u64);
         channel.down.bytes += arrived.data.len() as u64;
+        channel.down.false_peaks = 0;
         channel.down.acks.push((chunk, now.as_micros().wrapping_sub(arrived.timestamp)));
         channel.idle_since = now;
         shared.wake(arrived.channel, channel);
     }
 
-    /// A chunk came in vain: it is asked for again, of whomever.
-    fn ask_again(&mut self, now: Instant, i: usize, chunk: ChunkId) {
+    /// A chunk came in vain: it is asked for again, of others first.
+    ///
+    /// RFC 7574 §12.6.5, threat INTEGRITY.1: if the hashes do not check out, Peer A will stop asking Peer T.
+    fn ask_again(&mut self, now: Instant, slot: usize, i: usize, chunk: ChunkId) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(channel) = channels.get_mut(i) else { return };
-        let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        let Some(swarm) = swarms.get_mut(slot) else { return };
         channel.down.credit = channel.down.credit.saturating_sub(1);
-        channel.down.on_arrival(now, chunk);
+        channel.down.unproven += 1;
+        channel.down.asked.forget(chunk);
         if swarm.state.asked_of.get(&chunk) == Some(&i) {
             swarm.state.release(chunk);
             shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
             swarm.picker.on_lapsed(ChunkRange::single(chunk));
         }
-        channel.down.look_again();
-        shared.wake(i, channel);
+        if channel.down.unproven >= MAX_IN_VAIN {
+            return self.drop_channel(now, i, Reason::Misbehaved, true);
+        }
+        self.feed_starving(Some(slot));
+        if let Some(channel) = self.channels.get_mut(i) {
+            channel.down.look_again();
+            self.shared.wake(i, channel);
+        }
     }
 
     /// More is held than before: tells the embedder now and the peers soon.

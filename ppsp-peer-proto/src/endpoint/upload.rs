@@ -20,6 +20,8 @@ use crate::congestion::{Acked, Controller, RttEstimator};
 pub(super) struct Upload {
     /// We do not serve the peer at present (RFC 7574 §3.9).
     pub(super) choked: bool,
+    /// Since when that is so.
+    pub(super) choked_since: Instant,
     /// A CHOKE or UNCHOKE is due.
     pub(super) tell: bool,
     /// In the order asked; what is no longer in `queued` is skipped.
@@ -45,6 +47,8 @@ pub(super) struct Upload {
     pub(super) throttled: bool,
     /// Length of the chunk sent last.
     pub(super) last_len: usize,
+    /// When something sent was last acknowledged.
+    acked_at: Instant,
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
@@ -59,6 +63,7 @@ impl Upload {
     pub(super) fn new(now: Instant, controller: Box<dyn Controller>) -> Self {
         Self {
             choked: false,
+            choked_since: now,
             tell: false,
             queue: VecDeque::new(),
             queued: RangeSet::new(),
@@ -74,6 +79,7 @@ impl Upload {
             parked: false,
             throttled: false,
             last_len: 0,
+            acked_at: now,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
@@ -86,7 +92,8 @@ impl Upload {
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
-        Some(oldest.since + self.rtt.rto())
+        // RFC 6298 §5.3: an acknowledgement of new data restarts the timer.
+        Some(oldest.since.max(self.acked_at) + self.rtt.rto())
     }
 
     /// A REQUEST came.
@@ -222,6 +229,7 @@ impl Upload {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
         let Some(sent) = newest else { return false };
+        self.acked_at = now;
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
@@ -324,7 +332,9 @@ impl Endpoint {
             return;
         }
         let limit = if channel.is_up() { shared.config.max_have_parts } else { shared.config.max_have_parts.min(64) };
-        if channel.have.parts() >= limit {
+        // At the limit only what joins with what is there.
+        let around = ChunkRange::new(range.first().saturating_sub(1), range.last().saturating_add(1));
+        if channel.have.parts() >= limit && !around.is_some_and(|around| channel.have.intersects(around)) {
             shared.stats.dropped_over_limit += 1;
             return;
         }
@@ -336,7 +346,9 @@ impl Endpoint {
             }
         }
         channel.have.insert(range);
-        channel.down.look_again();
+        if !swarm.state.held.covers(range) {
+            channel.down.look_again();
+        }
         channel.announce.remove(range);
         // RFC 7574 §3.8: a HAVE acts as an implicit CANCEL.
         channel.up.dequeue(range);

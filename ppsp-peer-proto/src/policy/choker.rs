@@ -26,12 +26,15 @@ pub struct Candidate {
     pub up: u64,
     /// In: the present state. Out: the new one.
     pub unchoked: bool,
+    /// Since when the present state has lasted.
+    pub since: Instant,
 }
 
-/// Reciprocity with optimistic slots; a seed serves its fastest takers.
+/// Reciprocity with optimistic slots; a seed gives turns.
 ///
-/// Three quarters of the slots go to the peers that give us most, or take most from us once we hold everything. The
-/// rest goes to others by lot, anew each time, so that everybody has a turn and newcomers can show what they give.
+/// Three quarters of the slots go to the peers that give us most. The rest goes to others by lot, anew each time, so that
+/// newcomers can show what they give. Once we hold everything nobody can give us anything: then three quarters of the
+/// slots go in turn to those that have waited longest, for three intervals, or for one where they take slowly.
 #[derive(Debug)]
 pub struct Reciprocal {
     slots: usize,
@@ -53,8 +56,23 @@ impl Default for Reciprocal {
 
 impl Choker for Reciprocal {
     fn rechoke(&mut self, now: Instant, complete: bool, candidates: &mut [Candidate], rng: &mut dyn Rng) -> Instant {
+        let served = candidates.iter().filter(|c| c.interested && c.unchoked);
+        let fair = served.clone().map(|c| c.up).sum::<u64>() / (served.count() as u64).max(1);
+        let merit = |c: &Candidate| {
+            if !complete {
+                return (Reverse(c.down), 0);
+            }
+            let time = now.saturating_since(c.since);
+            let turn = self.interval * if c.up < fair / 4 { 1 } else { 3 };
+            match c.unchoked {
+                true if time < turn => (Reverse(u64::MAX), 0),
+                // The longest choked first; those that had their turn last.
+                true => (Reverse(0), c.since.as_micros()),
+                false => (Reverse(1), c.since.as_micros()),
+            }
+        };
         // Those that want nothing cost nothing; they may ask as soon as they do want something.
-        candidates.sort_by_key(|c| (c.interested, Reverse(if complete { c.up } else { c.down }), c.peer));
+        candidates.sort_by_cached_key(|c| (c.interested, merit(c), c.peer));
         let wanting = candidates.partition_point(|c| !c.interested);
         let (idle, interested) = candidates.split_at_mut(wanting);
         idle.iter_mut().for_each(|c| c.unchoked = true);
@@ -82,7 +100,14 @@ mod tests {
 
     fn candidates(n: u64) -> Vec<Candidate> {
         (0..n)
-            .map(|i| Candidate { peer: PeerKey(i), interested: true, down: i * 10, up: 1000 - i * 10, unchoked: true })
+            .map(|i| Candidate {
+                peer: PeerKey(i),
+                interested: true,
+                down: i * 10,
+                up: 1000 - i * 10,
+                unchoked: true,
+                since: Instant::default(),
+            })
             .collect()
     }
 
@@ -104,9 +129,27 @@ mod tests {
             seen.extend(open);
         }
         assert_eq!(seen.len(), 20);
-        let mut c = candidates(20);
-        choker.rechoke(Instant::default(), true, &mut c, &mut rng);
-        assert!([0, 1, 2].iter().all(|p| unchoked(&c).contains(p)), "a seed serves those that take most");
+    }
+
+    #[test]
+    fn a_seed_gives_everybody_the_same_number_of_turns() {
+        let mut rng = ChaCha8Rng::from_seed([7; 32]);
+        let mut choker = Reciprocal::new(4, Duration::from_secs(5));
+        let mut c = candidates(12);
+        let mut now = Instant::default();
+        let mut turns = [0; 12];
+        for _ in 0..480 {
+            let before = unchoked(&c);
+            let next = choker.rechoke(now, true, &mut c, &mut rng);
+            for c in &mut c {
+                if c.unchoked != before.contains(&c.peer.0) {
+                    c.since = now;
+                }
+                turns[c.peer.0 as usize] += u32::from(c.unchoked);
+            }
+            now = next;
+        }
+        assert!(turns.iter().all(|t| (110..=220).contains(t)), "160 each would be even: {turns:?}");
     }
 
     #[test]

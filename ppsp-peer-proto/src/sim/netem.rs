@@ -284,6 +284,11 @@ impl Netem {
         self.links.get(&(from, to)).map_or_else(LinkStats::default, |link| link.stats)
     }
 
+    /// Bytes that wait for a link's own rate at this moment.
+    pub fn backlog(&self, from: Port, to: Port, now: Instant) -> usize {
+        self.links.get(&(from, to)).map_or(0, |link| link.pipe.backlog(nanos(now)))
+    }
+
     /// What came of the datagrams of all links together.
     pub fn total(&self) -> LinkStats {
         self.links.values().fold(LinkStats::default(), |mut sum, link| {

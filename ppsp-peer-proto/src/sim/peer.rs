@@ -7,7 +7,7 @@ use alloc::{
 };
 use core::{cmp::Reverse, fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use ppsp_core::{ChunkRange, ContentStore, Instant, Read};
+use ppsp_core::{ChunkId, ChunkRange, ContentStore, Instant, RangeSet, Read};
 
 use super::{Arrival, Content, Ledger, Node, NodeId, Outbox, Owed, SimStore, World, secs};
 use crate::{
@@ -37,6 +37,8 @@ pub struct Peer {
     timer_number: u64,
     follow_pex: bool,
     check_proof: bool,
+    partial: bool,
+    hold_until: Option<Instant>,
     accounts: BTreeMap<SocketAddr, Account>,
     unsettled: Vec<SocketAddr>,
     events: Vec<(Instant, Event)>,
@@ -92,6 +94,8 @@ impl Peer {
             timer_number: 0,
             follow_pex,
             check_proof: true,
+            partial: false,
+            hold_until: None,
             accounts: BTreeMap::new(),
             unsettled: Vec::new(),
             events: Vec::new(),
@@ -157,6 +161,11 @@ impl Peer {
     /// Does not check that unproven addresses get no more than they gave. For tests in which events are lost on purpose.
     pub fn trust_everybody(&mut self) {
         self.check_proof = false;
+    }
+
+    /// Leaves events where they are, as an embedder does that does not care for them; or takes them again.
+    pub fn hold_events(&mut self, hold: bool) {
+        self.hold_until = hold.then(|| Instant::from_micros(0));
     }
 
     /// Connects to a peer of the first swarm.
@@ -245,6 +254,37 @@ impl Peer {
         self.view().map_or(0, |swarm| swarm.uploaded())
     }
 
+    /// Chunks held of the first swarm.
+    ///
+    /// # Panics
+    ///
+    /// Where the swarm is closed.
+    pub fn held(&self) -> &RangeSet {
+        match self.view() {
+            Some(swarm) => swarm.held(),
+            None => panic!("{} has left the swarm", self.address),
+        }
+    }
+
+    /// What to fetch of the first swarm.
+    pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
+        self.partial = ranges.is_some();
+        if let Some(joined) = self.swarms.first()
+            && let Some(mut swarm) = self.endpoint.swarm_mut(joined.key)
+        {
+            swarm.want(ranges);
+        }
+    }
+
+    /// Where playback of the first swarm stands.
+    pub fn set_playhead(&mut self, chunk: Option<ChunkId>) {
+        if let Some(joined) = self.swarms.first()
+            && let Some(mut swarm) = self.endpoint.swarm_mut(joined.key)
+        {
+            swarm.set_playhead(chunk);
+        }
+    }
+
     /// Keys of the peers of the first swarm whose handshake is complete.
     pub fn peers(&self) -> Vec<PeerKey> {
         self.view().map_or_else(Vec::new, |swarm| swarm.peers().collect())
@@ -300,6 +340,10 @@ impl Peer {
 
     fn drain_events(&mut self, now: Instant) -> bool {
         let mut any = false;
+        if let Some(until) = &mut self.hold_until {
+            *until = now + Duration::from_millis(1);
+            return any;
+        }
         while let Some(event) = self.endpoint.poll_event() {
             any = true;
             self.on_event(now, event);
@@ -349,6 +393,7 @@ impl Peer {
                         assert!(buffer[..len] == *content.chunk(chunk), "{address} has chunk {chunk} wrong");
                     }
                     Ok(Read::Pending) => {}
+                    Ok(Read::Missing) if self.partial => {}
                     other => panic!("{address} is complete, but chunk {chunk} reads {other:?}"),
                 }
             }
@@ -509,6 +554,11 @@ impl Node for Peer {
             let since = at.saturating_since(Instant::from_micros(0));
             Instant::from_micros(0) + since.saturating_sub(self.skew)
         });
+        // Events that nobody takes would be due all the time; an embedder that does not take them looks in now and then.
+        let endpoint = match self.hold_until {
+            Some(until) => endpoint.map(|at| at.max(until)),
+            None => endpoint,
+        };
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
         [endpoint, timer].into_iter().flatten().min()
     }

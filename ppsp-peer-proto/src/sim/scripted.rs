@@ -1,7 +1,7 @@
 //! Peers that are not ours: puppets on a test's strings, and characters that misbehave by themselves.
 
 use alloc::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     vec,
     vec::Vec,
@@ -282,6 +282,7 @@ pub struct Character {
     next_hello: Option<Instant>,
     next_keep_alive: Option<Instant>,
     seen: Seen,
+    got: BTreeSet<ChunkId>,
 }
 
 #[derive(Debug)]
@@ -292,7 +293,6 @@ struct Talk {
     hellos: u32,
     greeted: bool,
     next_unrequested: ChunkId,
-    got: Vec<ChunkId>,
 }
 
 /// What a [`Character`] saw.
@@ -310,6 +310,8 @@ pub struct Seen {
     pub got: u64,
     /// Bytes of content it got.
     pub got_bytes: u64,
+    /// Different chunks it got.
+    pub got_chunks: u64,
     /// CHOKEs it got.
     pub chokes: u64,
     /// UNCHOKEs it got.
@@ -337,6 +339,7 @@ impl Character {
             next_hello: None,
             next_keep_alive: None,
             seen: Seen::default(),
+            got: BTreeSet::new(),
         }
     }
 
@@ -362,15 +365,7 @@ impl Character {
 
     fn new_channel(&mut self, remote: SocketAddr, theirs: ChannelId) -> u32 {
         let own = (self.chance.next_u64() as u32) | 0x8000_0000;
-        let talk = Talk {
-            remote,
-            theirs,
-            queue: VecDeque::new(),
-            hellos: 0,
-            greeted: false,
-            next_unrequested: 0,
-            got: Vec::new(),
-        };
+        let talk = Talk { remote, theirs, queue: VecDeque::new(), hellos: 0, greeted: false, next_unrequested: 0 };
         self.channels.insert(own, talk);
         own
     }
@@ -440,7 +435,7 @@ impl Character {
             Message::Data { range, timestamp, data } => {
                 self.seen.got += 1;
                 self.seen.got_bytes += data.len() as u64;
-                talk.got.push(range.first());
+                self.seen.got_chunks += u64::from(self.got.insert(range.first()));
                 if self.manners.acknowledges {
                     let delay = now.as_micros().wrapping_sub(timestamp).wrapping_add_signed(self.manners.delay_lie);
                     let (remote, theirs) = (talk.remote, talk.theirs);
