@@ -65,6 +65,8 @@ impl Endpoint {
     }
 
     fn on_datagram<'a>(&mut self, now: Instant, i: usize, payload: &'a [u8], batch: &mut Batch<'a>) {
+        // What a channel left that was dropped in the middle of a datagram is not this one's.
+        self.late_haves.clear();
         let Some(channel) = self.channels.get(i) else { return };
         let Some(swarm) = self.swarms.get(channel.swarm) else { return };
         let (slot, their_id, peer) = (channel.swarm, channel.their_id, channel.key);
