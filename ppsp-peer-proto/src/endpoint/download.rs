@@ -128,6 +128,12 @@ impl Download {
         by_rate.max(floor >> (2 * self.stalls).min(8)).max(1).min(max.max(1))
     }
 
+    /// How long the peer will need for what is asked of it, at its present rate; `None` while nothing comes.
+    fn time_left(&self, now: Instant) -> Option<Duration> {
+        let micros = (self.asked.bytes() as u64).saturating_mul(1_000_000).checked_div(self.meter.rate(now))?;
+        Some(Duration::from_micros(micros))
+    }
+
     /// Did the last requests come to nothing?
     fn is_doubtful(&self) -> bool {
         self.stalls > 0 || self.unproven > 0
@@ -268,18 +274,18 @@ impl Endpoint {
             return;
         }
         let ours = channel.down.rtt.unwrap_or(Duration::from_millis(100));
-        let our_rate = channel.down.meter.rate(now);
+        let ours_left = ours + channel.down.time_left(now).unwrap_or_default();
         let from = crate::policy::below(&mut self.shared.rng, state.chunks().unwrap_or(0));
         let mut taken: Vec<(ChunkId, usize)> = Vec::new();
         for (&chunk, &owner) in state.asked_of.range(from..).chain(state.asked_of.range(..from)).take(LOOK_AT) {
             let Some(other) = self.channels.get(owner).filter(|_| owner != i) else { continue };
             let Some(entry) = other.down.asked.get(chunk) else { continue };
             let waited = now.saturating_since(entry.since);
-            let much_faster = our_rate / 2 > other.down.meter.rate(now);
-            let slack = Duration::from_millis(if much_faster { 50 } else { 300 });
-            let patience = ours.max(other.down.rtt.unwrap_or_default()) * 2 + slack;
-            let overdue =
-                other.down.sojourn.srtt().is_none_or(|usual| waited > usual * if much_faster { 3 } else { 4 } / 2);
+            let patience = ours.max(other.down.rtt.unwrap_or_default()) * 2 + Duration::from_millis(50);
+            let overdue = match other.down.time_left(now) {
+                Some(left) => left > ours_left * 2 + Duration::from_millis(300),
+                None => other.down.sojourn.srtt().is_none_or(|usual| waited > usual * 2),
+            };
             if waited > patience && overdue && channel.have.contains(chunk) {
                 taken.push((chunk, owner));
                 if taken.len() as u64 >= budget.min(32) {

@@ -65,6 +65,8 @@ impl Endpoint {
     }
 
     fn on_datagram<'a>(&mut self, now: Instant, i: usize, payload: &'a [u8], batch: &mut Batch<'a>) {
+        // What a channel left that was dropped in the middle of a datagram is not this one's.
+        self.late_haves.clear();
         let Some(channel) = self.channels.get(i) else { return };
         let Some(swarm) = self.swarms.get(channel.swarm) else { return };
         let (slot, their_id, peer) = (channel.swarm, channel.their_id, channel.key);
@@ -295,7 +297,7 @@ impl Endpoint {
         }
         let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        if swarm.state.verifier.size_certain() {
+        if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
             return;
         }
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };

@@ -27,6 +27,8 @@ pub(super) struct Upload {
     /// In the order asked; what is no longer in `queued` is skipped.
     pub(super) queue: VecDeque<ChunkRange>,
     pub(super) queued: RangeSet,
+    /// Something in `queue` may have left `queued`.
+    stale: bool,
     /// The group that is being served, and how far.
     group: Option<(ChunkId, u64)>,
     /// Hashes of the chunk next in turn that went ahead of it.
@@ -47,6 +49,8 @@ pub(super) struct Upload {
     pub(super) throttled: bool,
     /// Length of the chunk sent last.
     pub(super) last_len: usize,
+    /// When something sent was last acknowledged.
+    acked_at: Instant,
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
@@ -65,6 +69,7 @@ impl Upload {
             tell: false,
             queue: VecDeque::new(),
             queued: RangeSet::new(),
+            stale: false,
             group: None,
             ahead: Vec::new(),
             sent: Ledger::default(),
@@ -77,6 +82,7 @@ impl Upload {
             parked: false,
             throttled: false,
             last_len: 0,
+            acked_at: now,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
@@ -89,11 +95,17 @@ impl Upload {
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
-        Some(oldest.since + self.rtt.rto())
+        // RFC 6298 §5.3: an acknowledgement of new data restarts the timer.
+        Some(oldest.since.max(self.acked_at) + self.rtt.rto())
     }
 
     /// A REQUEST came.
     pub(super) fn enqueue(&mut self, now: Instant, range: ChunkRange, max: usize) -> bool {
+        if self.queue.len() >= max && core::mem::take(&mut self.stale) {
+            // What was cancelled or sent takes no place.
+            let queued = &self.queued;
+            self.queue.retain(|&range| queued.intersects(range));
+        }
         if self.queue.len() >= max || self.queued.parts() >= max.saturating_mul(4) {
             return false;
         }
@@ -116,7 +128,9 @@ impl Upload {
 
     /// Takes back what was asked for.
     pub(super) fn dequeue(&mut self, range: ChunkRange) -> bool {
-        self.queued.remove(range)
+        let removed = self.queued.remove(range);
+        self.stale |= removed;
+        removed
     }
 
     /// Forgets everything asked for.
@@ -179,7 +193,7 @@ impl Upload {
 
     /// A chunk went out.
     pub(super) fn on_sent(&mut self, now: Instant, chunk: ChunkId, content: usize, datagram: usize) {
-        self.queued.remove(ChunkRange::single(chunk));
+        self.dequeue(ChunkRange::single(chunk));
         self.ahead.clear();
         self.sent.push(chunk, now, datagram);
         self.controller.on_sent(now, datagram);
@@ -225,6 +239,7 @@ impl Upload {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
         let Some(sent) = newest else { return false };
+        self.acked_at = now;
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };

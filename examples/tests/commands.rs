@@ -1,0 +1,157 @@
+//! `info`, `verify`, `config`, `demo`, `bench`; configuration by file and environment.
+
+mod common;
+
+use std::fs;
+
+use common::{Place, damage, run};
+use rustix::process::Signal;
+
+#[test]
+fn info_explains_a_link() {
+    let place = Place::new();
+    let link =
+        "ppsp:47a013e660d408619d894b20806b1d5086aab03b/a%20b.bin?hf=0&cl=13&ia=192.0.2.1:6778&et=http://t.example/";
+    let human = place.run(["info", link]);
+    human.succeeded();
+    for word in [
+        "a b.bin",
+        "47a013e660d408619d894b20806b1d5086aab03b",
+        "13 bytes",
+        "sha1",
+        "range32",
+        "192.0.2.1:6778",
+        "http://t.example/",
+    ] {
+        assert!(human.stdout.contains(word), "{word}: {}", human.stdout);
+    }
+    let info = place.run(["info", link, "--json"]).event("info");
+    assert_eq!((&info["name"], &info["content_length"], &info["chunks"]), (&"a b.bin".into(), &13.into(), &1.into()));
+    assert_eq!((&info["hash"], &info["live"]), (&"sha1".into(), &false.into()));
+}
+
+#[test]
+fn verify_compares() {
+    let place = Place::new();
+    place.content("f", 100_000);
+    let (_seed, link) = place.seed("f", &["--upload-limit", "1GB/s"]);
+    place.run(["verify", "f", &link]).succeeded();
+    fs::copy(place.path("f"), place.path("g")).unwrap();
+    place.run(["verify", "g", &link]).succeeded();
+    damage(&place.path("g"), |bytes| bytes[50_000] ^= 1);
+    place.run(["verify", "g", &link]).failed(5, &["g: is not the content of the link"]);
+    // With the tree of the true content beside it, the place is known.
+    fs::copy(place.path("f.ppsp"), place.path("g.ppsp")).unwrap();
+    fs::copy(place.path("f.ppsp-tree"), place.path("g.ppsp-tree")).unwrap();
+    place.run(["verify", "g", &link]).failed(5, &["chunk 48, from byte 49152 on"]);
+    damage(&place.path("g"), |bytes| bytes.truncate(99_999));
+    place.run(["verify", "g", &link]).failed(5, &["99999 bytes", "100000"]);
+    place.run(["verify", "missing", &link]).failed(1, &["missing: no such file"]);
+    let json = place.run(["verify", "f", &link, "--json"]).event("verified");
+    assert_eq!(json["bytes"], 100_000);
+}
+
+#[test]
+fn configuration_file() {
+    let place = Place::new();
+    place.content("f", 10_000);
+    let seed = |config: &str| {
+        fs::write(place.path("c.toml"), config).unwrap();
+        place.run(["seed", "f", "--config", "c.toml"])
+    };
+    seed("uplode-limit = \"5MiB/s\"").failed(2, &["c.toml", "uplode-limit"]);
+    seed("upload-limit = 5").failed(2, &["c.toml", "no unit"]);
+    seed("listen = [").failed(2, &["c.toml"]);
+    place.run(["seed", "f", "--config", "missing.toml"]).failed(2, &["missing.toml"]);
+
+    let defaults = place.run(["config"]);
+    defaults.succeeded();
+    fs::write(place.path("d.toml"), &defaults.stdout).unwrap();
+    place.run(["info", "ppsp:47a0", "--config", "d.toml"]).failed(2, &["not a usable link"]);
+}
+
+#[test]
+fn flag_goes_before_environment_before_file() {
+    let place = Place::new();
+    place.content("f", 10_000);
+    fs::write(place.path("c.toml"), "hash = \"sha512\"\nlisten = \"127.0.0.1:0\"\nchunk-size = 2048\njson = true")
+        .unwrap();
+    let link = |env: Option<&str>, flag: Option<&str>| {
+        let mut command = place.command(["seed", "f", "--rehash"]);
+        command.env("PPSP_CONFIG", "c.toml");
+        env.map(|hash| command.env("PPSP_HASH", hash));
+        flag.map(|hash| command.args(["--hash", hash]));
+        let mut seed = common::Ppsp::start(command); // JSON, as the file says
+        let link = seed.link();
+        seed.signal(Signal::INT);
+        seed.end();
+        link
+    };
+    assert!(link(None, None).contains("?hf=4&cs=2048&"), "the file");
+    assert!(link(Some("sha1"), None).contains("?hf=0&cs=2048&"), "the environment");
+    assert!(link(Some("sha1"), Some("sha384")).contains("?hf=3&cs=2048&"), "the flag");
+    let mut bad = place.command(["seed", "f"]);
+    bad.env("PPSP_UPLOAD_LIMIT", "7");
+    run(bad).failed(2, &["'7' has no unit"]);
+}
+
+#[test]
+fn what_people_see() {
+    let place = Place::new();
+    place.content("f", 200_000);
+    let (_seed, link) = place.seed("f", &[]);
+    let got = place.run(["get", &link, "-o", "a", "-v"]);
+    got.succeeded();
+    assert_eq!(got.stdout, "");
+    for word in ["listening on", "is up", "a: complete, 195.31 KiB", "every chunk verified"] {
+        assert!(got.stderr.contains(word), "{word}: {}", got.stderr);
+    }
+    let quiet = place.run(["get", &link, "-o", "b", "-q"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (0, "", ""));
+}
+
+#[test]
+fn demo_shows_a_swarm_and_cleans_up() {
+    let place = Place::new();
+    place.content("clip.bin", 2 << 20);
+    fs::create_dir(place.path("tmp")).unwrap();
+    let mut command = place.command(["demo", "clip.bin", "--leechers", "3", "--upload-limit", "2MiB/s", "--json"]);
+    command.env("TMPDIR", place.path("tmp"));
+    let ended = run(command);
+    ended.succeeded();
+    let demo = ended.event("demo");
+    assert_eq!(demo["verified"], 3);
+    assert_eq!(demo["leechers"].as_array().unwrap().len(), 3);
+    assert!(demo["from_leechers"].as_u64() > Some(0), "{demo}");
+    assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0, "nothing is left behind");
+    assert!(!place.exists("clip.bin.ppsp"), "nor beside the video");
+    place.run(["demo", "missing.mp4"]).failed(1, &["missing.mp4"]);
+}
+
+#[test]
+fn demo_that_is_broken_off_cleans_up() {
+    let place = Place::new();
+    place.content("clip.bin", 8 << 20);
+    fs::create_dir(place.path("tmp")).unwrap();
+    let mut command = place.command(["demo", "clip.bin", "--upload-limit", "1MiB/s", "--json"]);
+    command.env("TMPDIR", place.path("tmp"));
+    let mut demo = common::Ppsp::start(command);
+    demo.link();
+    demo.signal(Signal::INT);
+    assert_eq!(demo.end().0, Some(130));
+    assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn bench_loopback_measures() {
+    let place = Place::new();
+    let ended = place.run(["bench", "loopback", "--size", "4MiB", "--dir", ".", "--json"]);
+    ended.succeeded();
+    let bench = ended.event("bench");
+    for key in ["mb_per_s", "cpu_s_per_gib", "seed_cpu_s", "get_cpu_s"] {
+        assert!(bench[key].as_f64() > Some(0.0), "{key}: {bench}");
+    }
+    assert!(bench["peak_rss_mib"].is_number() || !cfg!(target_os = "linux"), "{bench}");
+    assert_eq!(bench["verified"], true);
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0, "nothing is left behind");
+}

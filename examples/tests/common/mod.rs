@@ -1,0 +1,248 @@
+//! Runs the `ppsp` command as people do: real processes, real sockets on loopback, real files.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Guards against a test that hangs; nothing is measured by it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A directory of its own for each test.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file of bytes that look random.
+    pub fn content(&self, name: &str, length: usize) -> Vec<u8> {
+        let mut x = 0x2545_f491_4f6c_dd1d_u64 ^ length as u64;
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                (x >> 32) as u8
+            })
+            .collect();
+        fs::write(self.path(name), &bytes).unwrap();
+        bytes
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    pub fn exists(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// `ppsp` with these arguments, in this directory, with an environment that says nothing about it.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ppsp"));
+        command.args(args).current_dir(self.0.path());
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PPSP_")) {
+            command.env_remove(key);
+        }
+        command
+    }
+
+    /// Starts it with `--json` and listens.
+    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ppsp {
+        let mut command = self.command(args);
+        command.arg("--json");
+        Ppsp::start(command)
+    }
+
+    /// Runs it to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
+        run(self.command(args))
+    }
+
+    /// A seed on loopback and its link.
+    pub fn seed<'a>(&self, file: &'a str, more: &[&'a str]) -> (Ppsp, String) {
+        let args = ["seed", file, "--listen", "127.0.0.1:0"];
+        let mut seed = self.start(args.iter().chain(more));
+        let link = seed.link();
+        (seed, link)
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(mut command: Command) -> Ended {
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    Ended {
+        code: out.status.code().unwrap_or_else(|| panic!("killed: {:?}", out.status)),
+        stdout: String::from_utf8(out.stdout).unwrap(),
+        stderr: String::from_utf8(out.stderr).unwrap(),
+    }
+}
+
+/// What a process left.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// It failed with this code, and its sentence has these words in it.
+    #[track_caller]
+    pub fn failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "'{word}' is not said: {}", self.stderr);
+        }
+        let sentence = self.stderr.trim();
+        assert!(!sentence.contains("panicked") && !sentence.is_empty(), "{sentence}");
+    }
+
+    #[track_caller]
+    pub fn succeeded(&self) {
+        assert_eq!(self.code, 0, "{self:?}");
+    }
+
+    pub fn events(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub fn event(&self, name: &str) -> Value {
+        self.events().into_iter().find(|value| value["event"] == name).unwrap_or_else(|| panic!("no {name}: {self:?}"))
+    }
+}
+
+/// A running process that speaks JSON lines. Killed when dropped.
+pub struct Ppsp {
+    child: Child,
+    events: Receiver<Value>,
+    stderr: Option<JoinHandle<String>>,
+    /// All that was heard.
+    pub heard: Vec<Value>,
+}
+
+impl Ppsp {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, events) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+                if sender.send(value).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut pipe = child.stderr.take().unwrap();
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            _ = pipe.read_to_string(&mut text);
+            text
+        });
+        Self { child, events, stderr: Some(stderr), heard: Vec::new() }
+    }
+
+    /// The next event that `wanted` accepts.
+    #[track_caller]
+    pub fn wait(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(value) => {
+                    self.heard.push(value.clone());
+                    if wanted(&value) {
+                        return value;
+                    }
+                    assert!(value["event"] != "error", "waiting for {what}: {value}");
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} in time: {:?}", self.heard.last()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let stderr = self.stderr.take().map(|thread| thread.join().unwrap());
+                    panic!("ended before {what}: {:?} {stderr:?}", self.heard.last());
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn event(&mut self, name: &str) -> Value {
+        self.wait(name, |value| value["event"] == name)
+    }
+
+    #[track_caller]
+    pub fn link(&mut self) -> String {
+        self.event("link")["link"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until so many bytes are held.
+    #[track_caller]
+    pub fn held(&mut self, bytes: u64) -> u64 {
+        self.wait("progress", |value| value["event"] == "progress" && value["bytes"].as_u64() >= Some(bytes))["bytes"]
+            .as_u64()
+            .unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; returns exit code and what was said on standard error.
+    #[track_caller]
+    pub fn end(&mut self) -> (Option<i32>, String) {
+        // The end of its output is the end of the process, or very near to it.
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(value) => self.heard.push(value),
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let status = self.child.wait().unwrap();
+        (status.code(), self.stderr.take().map(|thread| thread.join().unwrap()).unwrap_or_default())
+    }
+
+    pub fn last(&self, event: &str) -> Option<&Value> {
+        self.heard.iter().rev().find(|value| value["event"] == event)
+    }
+
+    /// As a power cut for the process.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Ppsp {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Changes a file as something other than ppsp would: later, by the clock.
+pub fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+    let later = std::time::SystemTime::now() + Duration::from_secs(5);
+    fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+}
