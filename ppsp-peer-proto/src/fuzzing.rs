@@ -1,7 +1,6 @@
 //! Bodies of the fuzz targets: each takes any bytes, and panics where a promise is broken. No part of the public API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a fuzz target reports")]
 
-extern crate std;
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -590,7 +589,10 @@ impl World {
             }
             match self.hosts.iter().filter_map(|h| h.ep.poll_timeout()).min() {
                 Some(at) if at <= until => self.now = at,
-                _ => return jumps,
+                _ => {
+                    self.now = until;
+                    return jumps;
+                }
             }
             jumps += 1;
             assert!(jumps < 50_000, "too many timers");
@@ -600,7 +602,6 @@ impl World {
     /// Whatever happened: everything comes to rest, an idle world stays quiet, and two leechers that start afresh get
     /// everything.
     fn finish(mut self) {
-        if let Some(h) = self.hosts.get(1) { let t=h.ep.stats(); std::eprintln!("ST acc {} sent {} corrupt {} unproven {} dup {} unreq {} busy {} over {} unf {} lapsed {} lost {} up {}", t.chunks_accepted, self.hosts[0].ep.stats().chunks_sent, t.dropped_corrupt, t.dropped_unproven, t.dropped_duplicate, t.dropped_unrequested, t.dropped_busy, t.dropped_over_limit, t.ignored_unfounded, t.requests_lapsed, t.chunks_lost, h.key.and_then(|k| h.ep.swarm(k)).map_or(0, |s| s.peers().count())); }
         for e in 0..ENDPOINTS {
             let host = &mut self.hosts[e];
             host.mood.store(Witness::GOOD, Ordering::Relaxed);
