@@ -364,8 +364,7 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
     let share = percent(all.1, all.0 + all.1);
     let count = members.len() - 1;
     out.say(format_args!(
-        "\nAll {count} copies are verified. {share}% of what the leechers received came from other leechers, \
-         and all was done in {:.1} s.",
+        "\nAll {count} copies are verified, after {:.1} s.\n{share}% of what the leechers received came from other leechers.",
         took.as_secs_f64()
     ));
     out.event(
