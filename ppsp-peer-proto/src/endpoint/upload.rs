@@ -27,6 +27,8 @@ pub(super) struct Upload {
     /// In the order asked; what is no longer in `queued` is skipped.
     pub(super) queue: VecDeque<ChunkRange>,
     pub(super) queued: RangeSet,
+    /// Something in `queue` may have left `queued`.
+    stale: bool,
     /// The group that is being served, and how far.
     group: Option<(ChunkId, u64)>,
     /// Hashes of the chunk next in turn that went ahead of it.
@@ -67,6 +69,7 @@ impl Upload {
             tell: false,
             queue: VecDeque::new(),
             queued: RangeSet::new(),
+            stale: false,
             group: None,
             ahead: Vec::new(),
             sent: Ledger::default(),
@@ -98,6 +101,11 @@ impl Upload {
 
     /// A REQUEST came.
     pub(super) fn enqueue(&mut self, now: Instant, range: ChunkRange, max: usize) -> bool {
+        if self.queue.len() >= max && core::mem::take(&mut self.stale) {
+            // What was cancelled or sent takes no place.
+            let queued = &self.queued;
+            self.queue.retain(|&range| queued.intersects(range));
+        }
         if self.queue.len() >= max || self.queued.parts() >= max.saturating_mul(4) {
             return false;
         }
@@ -120,7 +128,9 @@ impl Upload {
 
     /// Takes back what was asked for.
     pub(super) fn dequeue(&mut self, range: ChunkRange) -> bool {
-        self.queued.remove(range)
+        let removed = self.queued.remove(range);
+        self.stale |= removed;
+        removed
     }
 
     /// Forgets everything asked for.
@@ -183,7 +193,7 @@ impl Upload {
 
     /// A chunk went out.
     pub(super) fn on_sent(&mut self, now: Instant, chunk: ChunkId, content: usize, datagram: usize) {
-        self.queued.remove(ChunkRange::single(chunk));
+        self.dequeue(ChunkRange::single(chunk));
         self.ahead.clear();
         self.sent.push(chunk, now, datagram);
         self.controller.on_sent(now, datagram);
