@@ -311,7 +311,7 @@ fn time_to_the_first_chunk() {
     each_seed(|seed| {
         let mut swarm = Swarm::builder(seed).content(MIB).link(LinkConfig::perfect(ms(50))).build();
         let id = swarm.leecher();
-        let at = swarm.world.run_until(|w| w.peer(id).held().len() > 0, s(10)).unwrap();
+        let at = swarm.world.run_until(|w| !w.peer(id).held().is_empty(), s(10)).unwrap();
         println!("FIGURE first chunk after {:.0} ms on a path of 50 ms each way", secs(at) * 1000.0);
         assert!(at <= Instant::from_micros(230_000), "two round trips and a little: {}", secs(at));
     });

@@ -232,7 +232,7 @@ fn max_have_parts() {
         // What joins parts is always welcome.
         line.say(&mut swarm.world, &speech.have(swarm.content.everything()));
         let (_, stats) = swarm.world.peer(a).peer_at(at).unwrap();
-        assert_eq!(stats.has_chunks, 1024);
+        assert!(stats.has_chunks >= 1024, "{}", stats.has_chunks);
     });
 }
 

@@ -468,14 +468,21 @@ fn integrity_1_another_tree() {
         let other = Speech::new(&Content::new(seed + 5, 90_000, 1024, HashAlg::Sha256, ChunkAddressing::Range32));
         swarm.world.connect(swarm.leechers[0], puppet);
         let line = Line::pick_up(&mut swarm.world, puppet, &speech, 0x4444_4444, &speech.have(range(0, 87)));
-        let asked = line.asked(&mut swarm.world, ms(200));
-        assert!(!asked.is_empty());
-        let chunk = asked[0].first();
-        let datagram = other.proven_chunk(line.theirs, chunk, 0);
-        swarm.world.puppet_send(puppet, line.remote, datagram);
-        swarm.world.run_for(s(1));
         let bad_at = swarm.world.address(puppet);
-        assert_eq!(swarm.world.peer(swarm.leecher()).down_reason(bad_at), Some(Reason::Corrupt));
+        let mut asked = 0;
+        for _ in 0..300 {
+            for range in line.asked(&mut swarm.world, ms(100)) {
+                asked += range.len();
+                for chunk in range.chunks().filter(|chunk| *chunk < 88) {
+                    let datagram = other.proven_chunk(line.theirs, chunk, 0);
+                    swarm.world.puppet_send(puppet, line.remote, datagram);
+                }
+            }
+        }
+        let reason = swarm.world.peer(swarm.leecher()).down_reason(bad_at);
+        println!("asked for {asked} chunks in 30 s, then {reason:?}");
+        assert!(matches!(reason, Some(Reason::Corrupt | Reason::Misbehaved)), "named and dropped");
+        assert!((1..300).contains(&asked), "{asked}");
         swarm.world.connect(swarm.leechers[0], swarm.seeds[0]);
         swarm.run(s(20));
     });

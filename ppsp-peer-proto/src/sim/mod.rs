@@ -4,6 +4,7 @@
 //! what it wants in it), runs it to a condition and looks. Whatever goes wrong is a panic that names the seed and the time.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test's tool: what goes wrong here must be loud")]
 
+mod audit;
 mod content;
 mod netem;
 mod peer;
@@ -12,6 +13,7 @@ mod scripted;
 mod swarm;
 mod world;
 
+pub use audit::{Audit, auditor};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
 pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
 pub use peer::Peer;

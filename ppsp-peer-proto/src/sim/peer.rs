@@ -295,6 +295,11 @@ impl Peer {
         self.peers().into_iter().filter_map(|peer| self.endpoint.peer(peer)).map(|stats| stats.remote).collect()
     }
 
+    /// What is known of a peer.
+    pub fn peer_stats(&self, peer: PeerKey) -> Option<PeerStats> {
+        self.endpoint.peer(peer)
+    }
+
     /// What is known of the peer at an address, where its handshake is complete.
     pub fn peer_at(&self, remote: SocketAddr) -> Option<(PeerKey, PeerStats)> {
         let mut peers = self.peers().into_iter().filter_map(|key| Some((key, self.endpoint.peer(key)?)));
