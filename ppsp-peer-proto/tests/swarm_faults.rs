@@ -3,13 +3,14 @@
 mod common;
 
 use common::*;
-use ppsp_core::{HashAlg, Instant};
+use ppsp_core::{ChunkAddressing, HashAlg, Instant};
 use ppsp_peer_proto::{
     ConnectError, Event, Reason, SwarmConfig,
     sim::{
         Access, Acquaintance, Chance, Character, Flooder, Gives, LinkConfig, Manners, Node, NodeId, Peer, SimStore,
-        Swarm, Verdict, node_address, secs,
+        Speech, Swarm, Verdict, node_address, secs,
     },
+    wire::Message,
 };
 
 /// Adds a character and lets every leecher know it.
@@ -294,6 +295,36 @@ fn who_is_not_known_any_more_calls_again() {
             let at = swarm.run(s(250)).saturating_since(since);
             println!("restart {restart}: complete after {at:.1?}");
             assert!(at < s(45), "{at:?}");
+        }
+    });
+}
+
+/// Nothing in the protocol acknowledges a HAVE. One that is lost must come again all the same, or chunks that nobody else
+/// offers are never asked for. Here a leecher that knows only another leecher does not hear of the last chunk for two seconds.
+#[test]
+fn lost_haves_come_again() {
+    each_seed(|seed| {
+        for addressing in [ChunkAddressing::Bin32, ChunkAddressing::Range32] {
+            let mut swarm = Swarm::builder(seed)
+                .content(269 * 1024 + 5)
+                .addressing(addressing)
+                .leechers(2)
+                .acquaintance(Acquaintance::Nobody)
+                .build();
+            let (near, far) = (swarm.leechers[0], swarm.leechers[1]);
+            swarm.world.connect(near, swarm.seeds[0]);
+            swarm.world.connect(far, near);
+            let (speech, from, to) = (Speech::new(&swarm.content), swarm.world.address(near), swarm.world.address(far));
+            let last = swarm.content.chunks() - 1;
+            swarm.world.tap(move |sight| {
+                let (_, messages) = speech.parse(sight.bytes);
+                let tells = messages.iter().any(|m| matches!(m, Message::Have { range: Some(r) } if r.contains(last)));
+                let here = sight.source == from && sight.destination == to && secs(sight.now) < 2.0;
+                if tells && here { Verdict::Drop } else { Verdict::Pass }
+            });
+            let at = swarm.run(s(250));
+            println!("{addressing:?}: complete at {:.1} s", secs(at));
+            assert!(secs(at) < 35.0, "{:.1} s", secs(at));
         }
     });
 }
