@@ -185,7 +185,7 @@ fn home(e: usize) -> SocketAddr {
 
 /// Strangers live at private and at public addresses.
 fn stranger(n: usize) -> SocketAddr {
-    let ip = if n % 2 == 0 { [10, 0, 1, n as u8 + 1] } else { [192, 0, 2, n as u8 + 1] };
+    let ip = if n.is_multiple_of(2) { [10, 0, 1, n as u8 + 1] } else { [192, 0, 2, n as u8 + 1] };
     SocketAddr::new(IpAddr::from(ip), 9000)
 }
 

@@ -465,7 +465,7 @@ fn no_datagram_goes_to_a_channel_that_was_closed() {
                 let known = sight.now > at + ms(500);
                 assert!(!known || sight.source != b, "{:?}", split_channel(sight.bytes));
             }
-            ppsp_peer_proto::sim::Verdict::Pass
+            Verdict::Pass
         });
         swarm.world.run_for(s(2));
         swarm.world.act(swarm.seeds[0], |peer: &mut Peer, now| peer.close(now).is_some());

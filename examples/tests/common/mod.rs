@@ -1,5 +1,5 @@
 //! Runs the `ppsp` command as people do: real processes, real sockets on loopback, real files.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::{
     ffi::OsStr,
