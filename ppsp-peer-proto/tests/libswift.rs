@@ -759,7 +759,7 @@ fn the_model_replays_the_capture() {
 }
 
 /// The datagram without HAVEs before the first INTEGRITY; `None` where there is none.
-fn from_integrity(datagram: &[u8], addressing: ChunkAddressing) -> Option<Vec<u8>> {
+fn behind_haves(datagram: &[u8], addressing: ChunkAddressing) -> Option<Vec<u8>> {
     let have = if addressing == ChunkAddressing::Bin32 { 5 } else { 9 };
     let mut at = 4;
     while datagram.get(at) == Some(&3) {
@@ -831,7 +831,7 @@ fn libswift_fetches_from_us() {
             // Its seeder's first datagram with a chunk, byte for byte.
             let theirs = case.capture()[3].1.clone();
             // HAVEs may go before it.
-            let ours = sent.iter().find_map(|d| from_integrity(d, addressing)).expect("hashes before the first DATA");
+            let ours = sent.iter().find_map(|d| behind_haves(d, addressing)).expect("hashes before the first DATA");
             let ours = &ours;
             if addressing == ChunkAddressing::Range32 {
                 assert_eq!(same_time(&patched(ours, channel(&theirs), None)), same_time(&theirs));
