@@ -711,7 +711,7 @@ impl Play {
         false
     }
 
-    fn from_us(&self) -> impl Iterator<Item = &Vec<u8>> {
+    fn our_datagrams(&self) -> impl Iterator<Item = &Vec<u8>> {
         self.log.iter().filter(|d| d.0).map(|d| &d.1)
     }
 }
@@ -813,7 +813,7 @@ fn libswift_fetches_from_us() {
             assert_eq!(content, case.content());
             assert!(play.time < Duration::from_secs(1), "{:?}", play.time);
 
-            let sent: Vec<_> = play.from_us().cloned().collect();
+            let sent: Vec<_> = play.our_datagrams().cloned().collect();
             let Some(messages) = read(&sent[0][4..], addressing) else { panic!("libswift drops {:02x?}", sent[0]) };
             let Msg::Hello { options, .. } = &messages[0] else { panic!("{messages:?}") };
             // As responder we send options 8 and 9 only if the initiator did.
