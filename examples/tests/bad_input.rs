@@ -87,7 +87,7 @@ fn peers_that_share_other_content() {
     place.content("f", 50_000);
     let (_seed, link) = place.seed("f", &[]);
     let addr = link.rsplit("ia=").next().unwrap();
-    let ended = place.run(["get", LINK, "--peer", addr, "--timeout", "1500ms"]);
+    let ended = place.run(["get", LINK, "-o", "other", "--peer", addr, "--timeout", "1500ms"]);
     ended.failed(3, &["no peer", addr]);
 }
 

@@ -59,8 +59,8 @@ fn an_interrupted_leecher_saves_all_and_leaves_at_once() {
 #[test]
 fn a_damaged_state_file_costs_a_check_and_no_more() {
     let place = Place::new();
-    let bytes = place.content("f", 2 * MIB);
-    let (_seed, link) = place.seed("f", &["--upload-limit", "1MiB/s"]);
+    let bytes = place.content("f", 8 * MIB);
+    let (_seed, link) = place.seed("f", &["--upload-limit", "2MiB/s"]);
     let args = ["get", &link, "-o", "copy", "--listen", "127.0.0.1:0"];
     for blow in ["tear", "flip", "version", "empty", "remove"] {
         let mut first = place.start(args);

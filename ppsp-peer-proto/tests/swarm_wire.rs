@@ -9,7 +9,8 @@ use ppsp_core::{Bin, ChunkAddressing, ChunkRange, Hash, HashAlg, MemoryStore, ha
 use ppsp_peer_proto::{
     EndpointConfig, Reason, SwarmConfig,
     sim::{
-        Access, Acquaintance, Chance, Content, LinkConfig, NodeId, Peer, Speech, Swarm, auditor, node_address, secs,
+        Access, Acquaintance, Chance, Content, LinkConfig, NodeId, Peer, Speech, Swarm, Verdict, auditor, node_address,
+        secs,
     },
     wire::{ChannelId, Handshake, Message, Options, split_channel},
 };
@@ -464,11 +465,31 @@ fn no_datagram_goes_to_a_channel_that_was_closed() {
                 let known = sight.now > at + ms(500);
                 assert!(!known || sight.source != b, "{:?}", split_channel(sight.bytes));
             }
-            ppsp_peer_proto::sim::Verdict::Pass
+            Verdict::Pass
         });
         swarm.world.run_for(s(2));
         swarm.world.act(swarm.seeds[0], |peer: &mut Peer, now| peer.close(now).is_some());
         *after.borrow_mut() = Some(swarm.world.now());
         swarm.world.run_for(s(60));
+    });
+}
+
+/// RFC 7574 §5.4: hashes that do not fit beside their chunk go ahead of it, here the peaks alone in several datagrams.
+#[test]
+fn peaks_that_need_several_datagrams() {
+    each_seed(|seed| {
+        let mut swarm = Swarm::builder(seed)
+            .chunk_size(512)
+            .chunks(2_047)
+            .hash(HashAlg::Sha512)
+            .config(|config| config.max_datagram = 540)
+            .build();
+        swarm.world.tap(|sight| {
+            assert!(sight.bytes.len() <= 550, "{} bytes", sight.bytes.len());
+            Verdict::Pass
+        });
+        swarm.run(s(20));
+        let vain = swarm.world.node::<Peer>(swarm.leecher()).stats().dropped_unproven;
+        assert!(vain < 20, "seed {seed}: {vain} chunks in vain");
     });
 }

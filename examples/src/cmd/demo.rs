@@ -84,8 +84,9 @@ async fn show(args: DemoArgs, out: &mut Output, dir: &Path) -> Result<(), Failur
     let link = seed.wait_for("link").await?["link"].as_str().unwrap_or_default().to_owned();
     out.event("link", &json!({ "link": link }));
     out.say(format_args!(
-        "One seed and {count} leechers, {} processes on this machine, share {} ({}).\n\
+        "One seed and {count} leecher{}, {} processes on this machine, share {} ({}).\n\
          The seed sends at most {}, so that the leechers need each other.\n",
+        if count == 1 { "" } else { "s" },
         count + 1,
         video.file_name().unwrap_or_default().to_string_lossy(),
         units::bytes(length),
@@ -364,8 +365,8 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
     let share = percent(all.1, all.0 + all.1);
     let count = members.len() - 1;
     out.say(format_args!(
-        "\nAll {count} copies are verified. {share}% of what the leechers received came from other leechers, \
-         and all was done in {:.1} s.",
+        "\n{} after {:.1} s.\n{share}% of what the leechers received came from other leechers.",
+        if count == 1 { "The copy is verified,".to_owned() } else { format!("All {count} copies are verified,") },
         took.as_secs_f64()
     ));
     out.event(

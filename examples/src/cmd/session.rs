@@ -117,6 +117,7 @@ impl<'a> Session<'a> {
                 biased;
                 () = self.signals.any() => {
                     self.close().await?;
+                    self.say_stopped(goal);
                     return Err(Failure::interrupted());
                 }
                 _ = tick.tick() => {
@@ -345,6 +346,20 @@ impl<'a> Session<'a> {
             Err(_) => self.out.warn("the disk is slow: the last seconds of this download were not saved"),
         }
         Ok(())
+    }
+
+    fn say_stopped(&self, goal: Goal) {
+        match goal {
+            Goal::Serve { .. } => {
+                let sent: u64 = self.moved.values().map(|(_, up)| up).sum();
+                self.out.say(format_args!("stopped; {} sent", crate::cli::units::bytes(sent)));
+            }
+            Goal::Fetch { .. } => self.out.say(format_args!(
+                "stopped; {} are kept in {}, the same command goes on from there",
+                crate::cli::units::bytes(self.store.held_bytes()),
+                self.store.path().display()
+            )),
+        }
     }
 
     /// The store, for the last word on a download that never began.

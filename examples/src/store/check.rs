@@ -9,7 +9,7 @@ use ppsp_core::{
 use super::{Notice, Observer, tree_file::TreeFile, tree_file::read_up_to};
 
 /// Bytes read at a time.
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 256 << 10;
 
 /// Hashes a whole file, keeps every hash of a filled node in `tree`, and returns what the builder found.
 pub(crate) fn hash_file(

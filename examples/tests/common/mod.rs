@@ -1,5 +1,5 @@
 //! Runs the `ppsp` command as people do: real processes, real sockets on loopback, real files.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::{
     ffi::OsStr,
@@ -87,12 +87,31 @@ impl Place {
 
 /// Runs a command to its end.
 pub fn run(mut command: Command) -> Ended {
-    let out = command.stdin(Stdio::null()).output().unwrap();
-    Ended {
-        code: out.status.code().unwrap_or_else(|| panic!("killed: {:?}", out.status)),
-        stdout: String::from_utf8(out.stdout).unwrap(),
-        stderr: String::from_utf8(out.stderr).unwrap(),
-    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
+    let end = Instant::now() + PATIENCE;
+    let mut hear = |from: Receiver<String>| match from.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        Ok(text) => text,
+        Err(_) => {
+            _ = child.kill();
+            _ = child.wait();
+            panic!("{command:?} does not end")
+        }
+    };
+    let (stdout, stderr) = (hear(stdout), hear(stderr));
+    let status = child.wait().unwrap();
+    Ended { code: status.code().unwrap_or_else(|| panic!("killed: {status:?}")), stdout, stderr }
+}
+
+/// All that comes, when it has ended.
+fn collect(mut from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        _ = from.read_to_string(&mut text);
+        _ = sender.send(text);
+    });
+    receiver
 }
 
 /// What a process left.

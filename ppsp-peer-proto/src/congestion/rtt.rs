@@ -64,7 +64,7 @@ impl RttEstimator {
     pub fn rto(&self) -> Duration {
         let once = match self.smoothed {
             None => Self::INITIAL_RTO,
-            Some((srtt, var)) => Duration::from_micros(srtt + 4 * var).max(Self::MIN_RTO),
+            Some((srtt, var)) => Duration::from_micros(srtt + (4 * var).max(LEAST_VARIATION)).max(Self::MIN_RTO),
         };
         once.saturating_mul(1 << self.backoff).min(Self::MAX_RTO)
     }
@@ -76,6 +76,9 @@ impl Default for RttEstimator {
     }
 }
 
+/// On a steady path the variation tends to zero, and the first acknowledgement that is a little late would be a timeout.
+/// RFC 6298 §2.3 puts the clock's granularity there; this is the patience of today's systems with a queue that fills.
+const LEAST_VARIATION: u64 = 100_000;
 /// Samples are cut here, far beyond any that means something, so that sums cannot overflow.
 const LONGEST: u64 = 3_600_000_000;
 

@@ -289,12 +289,21 @@ impl Endpoint {
         }
     }
 
-    /// Peak hashes stand first in a datagram (RFC 7574 §5.6.2); as long as they are unknown, tries whether they do.
+    /// Peak hashes stand first in a datagram, or in those that went ahead of it (RFC 7574 §5.4, §5.6.2); as long as they
+    /// are unknown, tries whether they do.
     fn on_peaks(&mut self, i: usize, batch: &Batch<'_>, from: usize) {
         let claims = batch.claims.get(from..).unwrap_or_default();
-        if claims.first().is_none_or(|first| first.node.first_chunk() != 0) {
-            return;
-        }
+        let begins = |claim: &Claim| claim.node.first_chunk() == 0;
+        let mut joined = Vec::new();
+        let peaks = if claims.first().is_some_and(begins) {
+            claims
+        } else {
+            let ahead = self.channels.get(i).map(|c| c.down.claims.as_slice()).unwrap_or_default();
+            let Some(start) = ahead.iter().position(begins).filter(|_| !claims.is_empty()) else { return };
+            joined.extend_from_slice(ahead.get(start..).unwrap_or_default());
+            joined.extend_from_slice(claims);
+            &joined
+        };
         let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
         if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
@@ -302,7 +311,7 @@ impl Endpoint {
         }
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };
         self.proven.clear();
-        if swarm.state.verifier.offer_peaks(claims, &mut self.proven) {
+        if swarm.state.verifier.offer_peaks(peaks, &mut self.proven) {
             let kept = swarm.store.keep(&self.proven);
             self.after_proof(slot, kept);
         } else {

@@ -185,7 +185,7 @@ impl Index {
 
     fn new(chunks: u64, rng: &mut dyn Rng) -> Self {
         let shift = chunks.div_ceil(Self::MAX_BLOCKS).max(1).next_power_of_two().ilog2().max(Self::MIN_SHIFT);
-        let blocks = (chunks.max(1) - 1 >> shift) as u32 + 1;
+        let blocks = ((chunks.max(1) - 1) >> shift) as u32 + 1;
         let lots: Vec<u32> = (0..blocks).map(|_| rng.next_u32()).collect();
         let fresh = (0..blocks).zip(&lots).map(|(block, &lot)| (0, lot, block)).collect();
         Self { chunks, shift, copies: alloc::vec![0; blocks as usize], lots, fresh, open: BTreeMap::new() }
