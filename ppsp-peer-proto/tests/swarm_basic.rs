@@ -316,9 +316,9 @@ fn only_what_is_wanted_is_fetched() {
     each_seed(|seed| {
         let mut swarm = Swarm::builder(seed).content(1 << 20).leechers(0).build();
         let id = swarm.world.add(leecher(seed, 9, &swarm.content, &[], |_| {}), Access::UNLIMITED);
-        swarm.world.act(id, |peer: &mut Peer, _| {
+        swarm.world.act(id, |peer: &mut Peer, now| {
             let key = peer.swarm();
-            peer.want(Some(&[range(100, 199), range(1000, 1023)]));
+            peer.want(now, Some(&[range(100, 199), range(1000, 1023)]));
             assert!(!peer.endpoint().swarm(key).unwrap().is_complete());
         });
         swarm.world.connect(id, swarm.seeds[0]);
@@ -328,7 +328,7 @@ fn only_what_is_wanted_is_fetched() {
         assert!(held.covers(range(100, 199)) && held.covers(range(1000, 1023)));
         // What came before the size was known, it could not choose.
         assert!(held.len() <= 124 + 64, "{} chunks", held.len());
-        swarm.world.act(id, |peer: &mut Peer, _| peer.want(None));
+        swarm.world.act(id, |peer: &mut Peer, now| peer.want(now, None));
         let done = swarm.world.run_until(|w| w.peer(id).held().len() == 1024, s(10));
         assert!(done.is_ok(), "{done:?}");
     });

@@ -5,10 +5,10 @@ mod common;
 use common::*;
 use ppsp_core::{HashAlg, Instant};
 use ppsp_peer_proto::{
-    ConnectError, Event, Reason,
+    ConnectError, Event, Reason, SwarmConfig,
     sim::{
-        Access, Acquaintance, Chance, Character, Flooder, Gives, LinkConfig, Manners, Node, NodeId, Peer, Swarm,
-        Verdict, node_address, secs,
+        Access, Acquaintance, Chance, Character, Flooder, Gives, LinkConfig, Manners, Node, NodeId, Peer, SimStore,
+        Swarm, Verdict, node_address, secs,
     },
 };
 
@@ -237,8 +237,8 @@ fn a_flood_of_handshakes_keeps_nobody_out() {
         // A late one has to get in through the flood.
         let content = swarm.content.clone();
         let mut peer = Peer::new(node_address(201), Default::default(), Chance::bytes(seed, "late", 0));
-        let store = ppsp_peer_proto::sim::SimStore::empty(&content);
-        peer.join(late, &content, ppsp_peer_proto::SwarmConfig::new(content.metadata()), store);
+        let store = SimStore::empty(&content);
+        peer.join(late, &content, SwarmConfig::new(content.metadata()), store);
         let id = swarm.world.add(peer, Access::both(1_000_000));
         swarm.leechers.push(id);
         swarm.world.connect(id, swarm.seeds[0]);
@@ -250,6 +250,51 @@ fn a_flood_of_handshakes_keeps_nobody_out() {
         // Bytes to unproven addresses are checked by `Peer` itself; here is the sum.
         let sent = swarm.world.net().unroutable();
         assert!(swarm.world.contains(flooder) && sent > 0);
+    });
+}
+
+/// A crowd that comes at one moment, to a seed that remembers few handshakes at a time: who is forgotten half-way believes to
+/// have a channel, and must notice in seconds that nobody is at the other end of it.
+#[test]
+fn who_was_forgotten_half_way_calls_again() {
+    each_seed(|seed| {
+        let mut swarm = Swarm::builder(seed)
+            .content(200_000)
+            .leechers(12)
+            .acquaintance(Acquaintance::Seeds)
+            .seed_config(|c| c.max_half_open = 2)
+            .link(LinkConfig::perfect(ms(50)))
+            .join_over(ms(100))
+            .build();
+        let at = swarm.run(s(250));
+        println!("complete at {:.1} s", secs(at));
+        assert!(secs(at) < 40.0, "{:.1} s", secs(at));
+    });
+}
+
+/// The same for a peer that was restarted and knows nobody any more, and for a NAT that gave us another address.
+#[test]
+fn who_is_not_known_any_more_calls_again() {
+    each_seed(|seed| {
+        for restart in [true, false] {
+            let mut swarm = Swarm::builder(seed).content(2 << 20).access(Access::both(400_000)).build();
+            swarm.world.run_for(s(2));
+            if restart {
+                let (old, content) = (swarm.seed(), swarm.content.clone());
+                let address = swarm.world.address(old);
+                swarm.world.remove(old);
+                let mut peer = Peer::new(address, Default::default(), Chance::bytes(seed, "again", 0));
+                let store = SimStore::complete(&content);
+                peer.join(swarm.world.now(), &content, SwarmConfig::new(content.metadata()), store);
+                swarm.seeds = vec![swarm.world.add(peer, Access::both(400_000))];
+            } else {
+                swarm.world.rebind(swarm.leechers[0], addr("10.200.0.1:5000"));
+            }
+            let since = swarm.world.now();
+            let at = swarm.run(s(250)).saturating_since(since);
+            println!("restart {restart}: complete after {at:.1?}");
+            assert!(at < s(45), "{at:?}");
+        }
     });
 }
 
@@ -427,8 +472,8 @@ fn a_node_is_told_the_time_late() {
         let mut swarm = Swarm::builder(seed).content(1 << 20).leechers(0).build();
         let content = swarm.content.clone();
         let mut peer = Peer::new(node_address(8), Default::default(), Chance::bytes(seed, "late", 0));
-        let store = ppsp_peer_proto::sim::SimStore::empty(&content);
-        peer.join(Instant::from_micros(0), &content, ppsp_peer_proto::SwarmConfig::new(content.metadata()), store);
+        let store = SimStore::empty(&content);
+        peer.join(Instant::from_micros(0), &content, SwarmConfig::new(content.metadata()), store);
         let to = swarm.world.address(swarm.seed());
         peer.connect(Instant::from_micros(0), to).unwrap();
         let late = swarm.world.add(Late(peer, Instant::from_micros(0), ms(15)), Access::UNLIMITED);
