@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use ppsp_core::{ChunkAddressing, HashAlg, Instant};
 use ppsp_peer_proto::{
@@ -230,7 +232,7 @@ fn a_flood_of_handshakes_keeps_nobody_out() {
         let mut swarm = Swarm::builder(seed).content(500_000).access(Access::both(1_000_000)).build();
         let victim = swarm.world.address(swarm.seed());
         let chance = Chance::new(seed, "flood", 0);
-        let every = std::time::Duration::from_micros(500);
+        let every = Duration::from_micros(500);
         let flooder = Flooder::new(node_address(200), &swarm.content, victim, every, 40_000, chance);
         let flooder = swarm.world.add(flooder, Access::UNLIMITED);
         swarm.world.run_for(s(2));
@@ -477,7 +479,7 @@ fn noise_on_the_line() {
 #[test]
 fn a_node_is_told_the_time_late() {
     // The world itself is exact; lateness is a node between it and the peer.
-    struct Late(Peer, Instant, std::time::Duration);
+    struct Late(Peer, Instant, Duration);
     impl Node for Late {
         fn address(&self) -> std::net::SocketAddr {
             self.0.address()
@@ -511,5 +513,29 @@ fn a_node_is_told_the_time_late() {
         let done = swarm.world.run_until(|w| w.node::<Late>(late).0.completed().is_some(), s(60));
         println!("{done:?}");
         assert!(done.is_ok(), "{done:?}");
+    });
+}
+
+/// All datagrams with hashes get lost for a while, on a path that is so short that many chunks come before anybody notices.
+/// What is asked for again comes with all its hashes, and an innocent seed is not taken for an attacker.
+#[test]
+fn lost_hashes_cost_a_round_trip_and_no_peer() {
+    each_seed(|seed| {
+        for (from, to) in [(0, 100), (3, 20), (10, 40), (20, 300)] {
+            let link = LinkConfig::perfect(Duration::from_micros(100));
+            let mut swarm =
+                Swarm::builder(seed).content(8 << 20).link(link).seed_access(Access::both(20_000_000)).build();
+            swarm.world.tap(move |sight| {
+                let time = Duration::from_micros(sight.now.as_micros());
+                // A chunk alone, with 32-bit ranges: 4 + 1 + 8 + 8 + 1024 bytes.
+                let has_hashes = sight.bytes.len() > 1045;
+                if has_hashes && (ms(from)..ms(to)).contains(&time) { Verdict::Drop } else { Verdict::Pass }
+            });
+            let at = secs(swarm.run(s(10)));
+            let leecher = swarm.world.node::<Peer>(swarm.leecher());
+            let unproven = leecher.stats().dropped_unproven;
+            println!("hashes lost from {from} to {to} ms: {at:.2} s, {unproven} chunks in vain");
+            assert_eq!(leecher.down_reason(swarm.world.address(swarm.seed())), None, "the only seed was dropped");
+        }
     });
 }

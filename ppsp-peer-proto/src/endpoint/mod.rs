@@ -247,6 +247,11 @@ impl Endpoint {
         let key = SwarmKey(self.next_key);
         let id = metadata.id.clone();
         let known = verifier.peaks_proven();
+        if let Some(chunks) = verifier.chunks().filter(|_| known)
+            && (size.chunks, size.content_length) != (Some(chunks), verifier.content_length())
+        {
+            store.0.set_size(chunks, verifier.content_length())?;
+        }
         let mut swarm = swarm::Swarm {
             state: SwarmState {
                 key,
