@@ -229,31 +229,43 @@ fn a_peer_that_stalls_does_not_hold_anybody_up() {
 #[test]
 fn a_flood_of_handshakes_keeps_nobody_out() {
     each_seed(|seed| {
-        let mut swarm = Swarm::builder(seed).content(500_000).access(Access::both(1_000_000)).build();
-        let victim = swarm.world.address(swarm.seed());
-        let chance = Chance::new(seed, "flood", 0);
-        let every = Duration::from_micros(500);
-        let flooder = Flooder::new(node_address(200), &swarm.content, victim, every, 40_000, chance);
-        let flooder = swarm.world.add(flooder, Access::UNLIMITED);
-        swarm.world.run_for(s(2));
-        let late = swarm.world.now();
-        // A late one has to get in through the flood.
-        let content = swarm.content.clone();
-        let mut peer = Peer::new(node_address(201), Default::default(), Chance::bytes(seed, "late", 0));
-        let store = SimStore::empty(&content);
-        peer.join(late, &content, SwarmConfig::new(content.metadata()), store);
-        let id = swarm.world.add(peer, Access::both(1_000_000));
-        swarm.leechers.push(id);
-        swarm.world.connect(id, swarm.seeds[0]);
-        let at = swarm.run(s(20));
-        println!("the late one was complete after {:.2} s", at.saturating_since(late).as_secs_f64());
-        let up =
-            swarm.world.peer(swarm.seed()).events().iter().filter(|(_, e)| matches!(e, Event::PeerUp { .. })).count();
-        assert_eq!(up, 2, "only those who answered");
-        // Bytes to unproven addresses are checked by `Peer` itself; here is the sum.
-        let sent = swarm.world.net().unroutable();
-        assert!(swarm.world.contains(flooder) && sent > 0);
+        flood(seed, ms(10));
     });
+}
+
+/// On a longer path the flood has more time between the second datagram and the third.
+#[test]
+fn a_flood_of_handshakes_keeps_nobody_out_from_afar() {
+    each_seed(|seed| {
+        flood(seed, ms(60));
+    });
+}
+
+fn flood(seed: u64, one_way: Duration) {
+    let link = LinkConfig::perfect(one_way);
+    let mut swarm = Swarm::builder(seed).content(500_000).link(link).access(Access::both(1_000_000)).build();
+    let victim = swarm.world.address(swarm.seed());
+    let chance = Chance::new(seed, "flood", 0);
+    let every = Duration::from_micros(500);
+    let flooder = Flooder::new(node_address(200), &swarm.content, victim, every, 90_000, chance);
+    let flooder = swarm.world.add(flooder, Access::UNLIMITED);
+    swarm.world.run_for(s(2));
+    let late = swarm.world.now();
+    // A late one has to get in through the flood.
+    let content = swarm.content.clone();
+    let mut peer = Peer::new(node_address(201), Default::default(), Chance::bytes(seed, "late", 0));
+    let store = SimStore::empty(&content);
+    peer.join(late, &content, SwarmConfig::new(content.metadata()), store);
+    let id = swarm.world.add(peer, Access::both(1_000_000));
+    swarm.leechers.push(id);
+    swarm.world.connect(id, swarm.seeds[0]);
+    let at = swarm.run(s(40));
+    println!("the late one was complete after {:.2} s", at.saturating_since(late).as_secs_f64());
+    let up = swarm.world.peer(swarm.seed()).events().iter().filter(|(_, e)| matches!(e, Event::PeerUp { .. })).count();
+    assert_eq!(up, 2, "only those who answered");
+    // Bytes to unproven addresses are checked by `Peer` itself; here is the sum.
+    let sent = swarm.world.net().unroutable();
+    assert!(swarm.world.contains(flooder) && sent > 0);
 }
 
 /// A crowd that comes at one moment, to a seed that remembers few handshakes at a time: who is forgotten half-way believes to
