@@ -27,7 +27,14 @@ fn one_seed_and_thirty_leechers_with_loss_jitter_and_reorder() {
             .join_over(s(2))
             .build();
         let at = swarm.run(s(120));
-        println!("complete at {:.2} s, {:.2} copies from the seed", secs(at), swarm.copies_from_seeds());
+        let total = swarm.world.net().total();
+        println!(
+            "complete at {:.2} s, {:.2} copies from the seed, {:.3} bytes sent for a byte of content, {:.2} datagrams for a chunk",
+            secs(at),
+            swarm.copies_from_seeds(),
+            total.sent_bytes as f64 / (30 << 21) as f64,
+            total.sent as f64 / (30 << 11) as f64,
+        );
         for &id in &swarm.leechers {
             assert_eq!(swarm.world.peer(id).downloaded(), 2 << 20, "no byte twice");
             assert_eq!(swarm.world.peer(id).ledger().unwrap().rewritten(), 0);
