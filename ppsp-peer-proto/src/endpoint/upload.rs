@@ -366,6 +366,9 @@ impl Endpoint {
             }
         }
         channel.have.insert(range);
+        if channel.is_up() {
+            channel.reminder.begin(shared.now);
+        }
         if !swarm.state.held.covers(range) {
             channel.down.look_again();
         }
