@@ -501,7 +501,7 @@ fn a_change_of_address_is_not_followed() {
         let new = addr("10.9.9.9:40000");
         swarm.world.rebind(swarm.leechers[0], new);
         let before = swarm.world.peer(swarm.seed()).stats();
-        swarm.world.run_for(s(20));
+        swarm.world.run_for(s(5));
         let seed_peer = swarm.world.peer(swarm.seed());
         assert!(seed_peer.stats().dropped_unknown_channel > before.dropped_unknown_channel);
         assert!(!seed_peer.remotes().contains(&new), "never follow");

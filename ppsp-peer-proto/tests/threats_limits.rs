@@ -103,14 +103,14 @@ fn max_half_open() {
                 Line::open(&mut swarm.world, *puppet, to, &speech, 0x4000_0000 + n as u32, &[]).expect("answered")
             })
             .collect();
-        // The oldest are forgotten: their third datagram comes to nothing.
+        // Three are forgotten, by lot: their third datagram comes to nothing. The last to come is still there.
         for line in &lines {
             line.say(&mut swarm.world, &[]);
         }
         let mut up = swarm.world.peer(swarm.seed()).remotes();
         up.sort_unstable();
-        let newest: Vec<_> = puppets[3..].iter().map(|id| swarm.world.address(*id)).collect();
-        assert_eq!(up, newest);
+        assert_eq!(up.len(), 4, "{up:?}");
+        assert!(up.contains(&swarm.world.address(puppets[6])));
         assert!(swarm.world.peer(swarm.seed()).stats().dropped_unknown_channel >= 3);
     });
 }
