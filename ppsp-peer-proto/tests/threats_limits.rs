@@ -103,14 +103,13 @@ fn max_half_open() {
                 Line::open(&mut swarm.world, *puppet, to, &speech, 0x4000_0000 + n as u32, &[]).expect("answered")
             })
             .collect();
-        // The oldest are forgotten: their third datagram comes to nothing.
+        // Three are forgotten, by lot, but never the one that has just come: their third datagram comes to nothing.
         for line in &lines {
             line.say(&mut swarm.world, &[]);
         }
-        let mut up = swarm.world.peer(swarm.seed()).remotes();
-        up.sort_unstable();
-        let newest: Vec<_> = puppets[3..].iter().map(|id| swarm.world.address(*id)).collect();
-        assert_eq!(up, newest);
+        let up = swarm.world.peer(swarm.seed()).remotes();
+        assert_eq!(up.len(), 4);
+        assert!(up.contains(&swarm.world.address(puppets[6])));
         assert!(swarm.world.peer(swarm.seed()).stats().dropped_unknown_channel >= 3);
     });
 }
