@@ -103,13 +103,12 @@ fn max_half_open() {
                 Line::open(&mut swarm.world, *puppet, to, &speech, 0x4000_0000 + n as u32, &[]).expect("answered")
             })
             .collect();
-        // Three are forgotten, by lot: their third datagram comes to nothing. The last to come is still there.
+        // Three are forgotten, by lot, but never the one that has just come: their third datagram comes to nothing.
         for line in &lines {
             line.say(&mut swarm.world, &[]);
         }
-        let mut up = swarm.world.peer(swarm.seed()).remotes();
-        up.sort_unstable();
-        assert_eq!(up.len(), 4, "{up:?}");
+        let up = swarm.world.peer(swarm.seed()).remotes();
+        assert_eq!(up.len(), 4);
         assert!(up.contains(&swarm.world.address(puppets[6])));
         assert!(swarm.world.peer(swarm.seed()).stats().dropped_unknown_channel >= 3);
     });
