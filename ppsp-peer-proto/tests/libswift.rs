@@ -711,7 +711,7 @@ impl Play {
         false
     }
 
-    fn from_us(&self) -> impl Iterator<Item = &Vec<u8>> {
+    fn our_datagrams(&self) -> impl Iterator<Item = &Vec<u8>> {
         self.log.iter().filter(|d| d.0).map(|d| &d.1)
     }
 }
@@ -759,7 +759,7 @@ fn the_model_replays_the_capture() {
 }
 
 /// The datagram without HAVEs before the first INTEGRITY; `None` where there is none.
-fn from_integrity(datagram: &[u8], addressing: ChunkAddressing) -> Option<Vec<u8>> {
+fn behind_haves(datagram: &[u8], addressing: ChunkAddressing) -> Option<Vec<u8>> {
     let have = if addressing == ChunkAddressing::Bin32 { 5 } else { 9 };
     let mut at = 4;
     while datagram.get(at) == Some(&3) {
@@ -813,7 +813,7 @@ fn libswift_fetches_from_us() {
             assert_eq!(content, case.content());
             assert!(play.time < Duration::from_secs(1), "{:?}", play.time);
 
-            let sent: Vec<_> = play.from_us().cloned().collect();
+            let sent: Vec<_> = play.our_datagrams().cloned().collect();
             let Some(messages) = read(&sent[0][4..], addressing) else { panic!("libswift drops {:02x?}", sent[0]) };
             let Msg::Hello { options, .. } = &messages[0] else { panic!("{messages:?}") };
             // As responder we send options 8 and 9 only if the initiator did.
@@ -831,7 +831,7 @@ fn libswift_fetches_from_us() {
             // Its seeder's first datagram with a chunk, byte for byte.
             let theirs = case.capture()[3].1.clone();
             // HAVEs may go before it.
-            let ours = sent.iter().find_map(|d| from_integrity(d, addressing)).expect("hashes before the first DATA");
+            let ours = sent.iter().find_map(|d| behind_haves(d, addressing)).expect("hashes before the first DATA");
             let ours = &ours;
             if addressing == ChunkAddressing::Range32 {
                 assert_eq!(same_time(&patched(ours, channel(&theirs), None)), same_time(&theirs));

@@ -27,7 +27,14 @@ fn one_seed_and_thirty_leechers_with_loss_jitter_and_reorder() {
             .join_over(s(2))
             .build();
         let at = swarm.run(s(120));
-        println!("complete at {:.2} s, {:.2} copies from the seed", secs(at), swarm.copies_from_seeds());
+        let total = swarm.world.net().total();
+        println!(
+            "complete at {:.2} s, {:.2} copies from the seed, {:.3} bytes sent for a byte of content, {:.2} datagrams for a chunk",
+            secs(at),
+            swarm.copies_from_seeds(),
+            total.sent_bytes as f64 / (30 << 21) as f64,
+            total.sent as f64 / (30 << 11) as f64,
+        );
         for &id in &swarm.leechers {
             assert_eq!(swarm.world.peer(id).downloaded(), 2 << 20, "no byte twice");
             assert_eq!(swarm.world.peer(id).ledger().unwrap().rewritten(), 0);
@@ -316,9 +323,9 @@ fn only_what_is_wanted_is_fetched() {
     each_seed(|seed| {
         let mut swarm = Swarm::builder(seed).content(1 << 20).leechers(0).build();
         let id = swarm.world.add(leecher(seed, 9, &swarm.content, &[], |_| {}), Access::UNLIMITED);
-        swarm.world.act(id, |peer: &mut Peer, _| {
+        swarm.world.act(id, |peer: &mut Peer, now| {
             let key = peer.swarm();
-            peer.want(Some(&[range(100, 199), range(1000, 1023)]));
+            peer.want(now, Some(&[range(100, 199), range(1000, 1023)]));
             assert!(!peer.endpoint().swarm(key).unwrap().is_complete());
         });
         swarm.world.connect(id, swarm.seeds[0]);
@@ -328,7 +335,7 @@ fn only_what_is_wanted_is_fetched() {
         assert!(held.covers(range(100, 199)) && held.covers(range(1000, 1023)));
         // What came before the size was known, it could not choose.
         assert!(held.len() <= 124 + 64, "{} chunks", held.len());
-        swarm.world.act(id, |peer: &mut Peer, _| peer.want(None));
+        swarm.world.act(id, |peer: &mut Peer, now| peer.want(now, None));
         let done = swarm.world.run_until(|w| w.peer(id).held().len() == 1024, s(10));
         assert!(done.is_ok(), "{done:?}");
     });

@@ -353,3 +353,33 @@ fn leechers_come_one_after_another() {
         }
     });
 }
+
+/// How much of what a crowd sends is content that its receiver lacks. Nothing is lost here: a chunk that comes twice was asked
+/// of two.
+#[test]
+fn a_crowd_sends_little_twice() {
+    one_seed(|seed| {
+        for leechers in [4, 12, 30] {
+            let mut swarm = Swarm::builder(seed)
+                .content(MIB)
+                .leechers(leechers)
+                .link(LinkConfig::perfect(ms(15)))
+                .access(Access::both(2_500_000))
+                .join_over(s(2))
+                .build();
+            swarm.run(s(100));
+            let stats: Vec<_> = swarm.leechers.iter().map(|id| swarm.world.peer(*id).stats()).collect();
+            let twice: u64 = stats.iter().map(|s| s.dropped_duplicate).sum();
+            let lapsed: u64 = stats.iter().map(|s| s.requests_lapsed).sum();
+            let content = (leechers << 10) as f64;
+            let total = swarm.world.net().total();
+            println!(
+                "FIGURE {leechers} leechers, no loss: {:.1} % of the chunks came twice, {:.1} % of the requests lapsed, {:.3} bytes sent for a byte of content",
+                twice as f64 / content * 100.0,
+                lapsed as f64 / content * 100.0,
+                total.sent_bytes as f64 / content / 1024.0,
+            );
+            assert!(twice as f64 / content < 0.08, "{twice} chunks of {content} came twice");
+        }
+    });
+}

@@ -2,7 +2,7 @@ use core::{net::SocketAddr, time::Duration};
 
 use ppsp_core::{ChunkRange, Instant, RangeSet};
 
-use super::{PeerKey, download::Download, pex::Pex, upload::Upload};
+use super::{PeerKey, announce::Reminder, download::Download, pex::Pex, upload::Upload};
 use crate::wire::{ChannelId, MessageType, SupportedMessages};
 
 /// A channel: the conversation with one peer in one swarm (RFC 7574 §3.11).
@@ -41,6 +41,7 @@ pub(super) struct Channel {
     pub(super) have: RangeSet,
     /// What we hold and have not told it yet.
     pub(super) announce: RangeSet,
+    pub(super) reminder: Reminder,
     pub(super) down: Download,
     pub(super) up: Upload,
     pub(super) pex: Pex,
@@ -84,7 +85,10 @@ impl Channel {
             Phase::HalfOpen { since, .. } => since + half_open,
             Phase::Up => {
                 let mut at = (self.sent + keep_alive).min(self.dead_at(idle_timeout, keep_alive));
-                for due in [self.down.deadline(), self.up.deadline(), self.pex.deadline()].into_iter().flatten() {
+                for due in [self.down.deadline(), self.up.deadline(), self.pex.deadline(), self.reminder.deadline()]
+                    .into_iter()
+                    .flatten()
+                {
                     at = at.min(due);
                 }
                 at
@@ -96,6 +100,15 @@ impl Channel {
     fn dead_at(&self, idle_timeout: Duration, keep_alive: Duration) -> Instant {
         let silence = self.heard + idle_timeout;
         if self.unanswered >= 3 { silence } else { silence.max(self.sent + keep_alive) }
+    }
+
+    /// Does the peer seem to have forgotten a channel that we opened? Nothing is asked of the dead for three minutes.
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        const SILENCE: Duration = Duration::from_secs(10);
+        self.outbound
+            && self.unanswered >= 3
+            && !self.down.asked.is_empty()
+            && now.saturating_since(self.heard) >= SILENCE
     }
 
     pub(super) fn is_dead(&self, now: Instant, idle_timeout: Duration) -> bool {

@@ -20,7 +20,8 @@ pub struct EndpointConfig {
     /// Channels that others opened. Less than `max_peers`, so that nobody can fill all slots from outside
     /// (RFC 7574 §12.6.1, threat HS.1). At the limit handshakes stay unanswered.
     pub max_inbound: usize,
-    /// Handshakes answered whose third datagram has not come. At the limit the oldest is forgotten.
+    /// Handshakes answered whose third datagram has not come. At the limit one of them, by lot, is forgotten for each
+    /// that comes: in a flood the oldest would always be the one that is about to be completed.
     pub max_half_open: usize,
     /// How long a handshake that was answered may wait for its third datagram.
     pub half_open_timeout: Duration,
@@ -68,7 +69,7 @@ impl Default for EndpointConfig {
             controller: Arc::new(LedbatFactory::default()),
             max_peers: 256,
             max_inbound: 192,
-            max_half_open: 64,
+            max_half_open: 1024,
             half_open_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(30),
             max_requested: 32 << 20,

@@ -48,8 +48,10 @@ pub(super) struct Download {
     sated: bool,
     /// When it was last looked for in vain.
     sated_at: Option<Instant>,
-    /// Chunks in a row that came without the hashes to prove them.
-    pub(super) unproven: u32,
+    /// Since when nothing but chunks has come whose hashes are missing.
+    unproven_since: Option<Instant>,
+    /// How many of these were asked for since, so that the peer had occasion to send the hashes.
+    pub(super) in_vain: u32,
 }
 
 impl Download {
@@ -85,7 +87,8 @@ impl Download {
             retry_at: None,
             sated: false,
             sated_at: None,
-            unproven: 0,
+            unproven_since: None,
+            in_vain: 0,
         }
     }
 
@@ -124,7 +127,7 @@ impl Download {
         };
         // Who does not deliver, or delivers what cannot be proven, has to show that it can with a few.
         let by_rate = if self.is_doubtful() { 0 } else { by_rate };
-        let floor = if self.unproven > 0 { floor.min(Self::LEAST_WINDOW) } else { floor };
+        let floor = if self.unproven_since.is_some() { floor.min(Self::LEAST_WINDOW) } else { floor };
         by_rate.max(floor >> (2 * self.stalls).min(8)).max(1).min(max.max(1))
     }
 
@@ -136,7 +139,7 @@ impl Download {
 
     /// Did the last requests come to nothing?
     fn is_doubtful(&self) -> bool {
-        self.stalls > 0 || self.unproven > 0
+        self.stalls > 0 || self.unproven_since.is_some()
     }
 
     /// When what is under way is given up, if nothing comes until then.
@@ -149,11 +152,21 @@ impl Download {
         self.progress_at + patience.min(Self::MAX_STALL)
     }
 
+    /// A chunk came that cannot be proven.
+    pub(super) fn on_unproven(&mut self, now: Instant, chunk: ChunkId) {
+        self.credit = self.credit.saturating_sub(1);
+        let since = *self.unproven_since.get_or_insert(now);
+        if self.asked.forget(chunk).is_some_and(|entry| entry.since > since) {
+            self.in_vain += 1;
+        }
+    }
+
     /// A chunk that was asked for, now or before, came.
     pub(super) fn on_arrival(&mut self, now: Instant, chunk: ChunkId) {
         self.progress_at = now;
         self.stalls = 0;
-        self.unproven = 0;
+        self.unproven_since = None;
+        self.in_vain = 0;
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
             self.sojourn.on_sample(now, took);

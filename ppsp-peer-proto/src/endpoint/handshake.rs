@@ -2,11 +2,12 @@
 
 use core::{net::SocketAddr, time::Duration};
 
-use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, Instant, RangeSet, SwarmMetadata};
+use ppsp_core::{ChunkAddressing, HashAlg, Instant, RangeSet, SwarmMetadata};
 use rand_core::Rng;
 
 use super::{
     ConnectError, Endpoint, Event, PeerKey, Reason, SwarmKey,
+    announce::Reminder,
     bans::is_unicast,
     channel::{Channel, Phase},
     download::Download,
@@ -14,6 +15,7 @@ use super::{
     timers::Timer,
     upload::Upload,
 };
+use crate::policy::below;
 use crate::wire::{
     ChannelId, Format, Handshake, Message, MessageType, Options, ParseError, Reader, SupportedMessages, Writer,
 };
@@ -66,7 +68,6 @@ impl Endpoint {
         let controller = self.shared.config.controller.build(now, self.shared.config.max_datagram);
         self.next_key += 1;
         let key = PeerKey(self.next_key << 24 | self.channels.next_slot() as u64);
-        let announce = self.swarms.get(slot).map(|s| s.state.held.clone()).unwrap_or_default();
         let i = self.channels.insert(Channel {
             key,
             swarm: slot,
@@ -84,7 +85,8 @@ impl Endpoint {
             in_ready: false,
             idle_since: now,
             have: RangeSet::new(),
-            announce,
+            announce: RangeSet::new(),
+            reminder: Reminder::default(),
             down: Download::new(now),
             up: Upload::new(now, controller),
             pex: Pex::default(),
@@ -151,8 +153,8 @@ impl Endpoint {
             return;
         }
         while self.half_open.len() >= self.shared.config.max_half_open.max(1) {
-            let Some(&(_, oldest)) = self.half_open.first() else { break };
-            self.drop_channel(now, oldest, Reason::TimedOut, false);
+            let Some(any) = self.any_half_open() else { break };
+            self.drop_channel(now, any, Reason::TimedOut, false);
         }
         let i = self.add_channel(now, slot, remote, false, Phase::HalfOpen { since: now, allowance: len });
         let Some(channel) = self.channels.get_mut(i) else { return };
@@ -186,6 +188,25 @@ impl Endpoint {
     fn inbound_full(&self) -> bool {
         let config = &self.shared.config;
         self.inbound >= config.max_inbound || self.peer_count() >= config.max_peers
+    }
+
+    /// A handshake that waits for its third datagram, by lot over the time in which they came.
+    fn any_half_open(&mut self) -> Option<usize> {
+        let (first, last) = (self.half_open.first()?.0, self.half_open.last()?.0);
+        let span = last.saturating_since(first).as_micros() as u64;
+        let moment = first + Duration::from_micros(below(&mut self.shared.rng, span + 1));
+        self.half_open.range((moment, 0)..).next().map(|&(_, i)| i)
+    }
+
+    /// The peer has forgotten a channel that we opened, as it does when it starts anew or our address changes: opens
+    /// another.
+    pub(super) fn call_again(&mut self, now: Instant, i: usize) {
+        let Some(channel) = self.channels.get(i) else { return };
+        let (slot, remote) = (channel.swarm, channel.remote);
+        self.drop_channel(now, i, Reason::TimedOut, false);
+        let key = self.swarms.get(slot).map(|swarm| swarm.state.key);
+        // Where it may not be opened, the embedder knows by the event that the peer is gone.
+        let _ = key.map(|key| self.open_channel(now, key, remote));
     }
 
     /// A datagram to a channel of ours that still waits for the peer's handshake: the second datagram.
@@ -244,6 +265,7 @@ impl Endpoint {
         // What was held when the channel began and since.
         channel.announce = swarm.state.held.clone();
         channel.announce.subtract(&channel.have);
+        channel.reminder.begin(now);
         if swarm.state.rechoke_at.is_none() {
             let at = now + Duration::from_secs(5);
             swarm.state.rechoke_at = Some(at);
@@ -325,7 +347,6 @@ impl Endpoint {
         let Self { channels, swarms, shared, .. } = self;
         let Some(channel) = channels.get_mut(i) else { return 0 };
         let Some(swarm) = swarms.get_mut(channel.swarm) else { return 0 };
-        channel.must_send = false;
         let metadata = &swarm.state.metadata;
         let supported = Some(supported_messages(shared.config.pex));
         let full = Options {
@@ -341,12 +362,10 @@ impl Endpoint {
         };
         let draft = Options { supported: None, chunk_size: None, ..full };
         let (options, limit) = match &mut channel.phase {
-            Phase::Opening { tries, resend_at, .. } => {
+            Phase::Opening { tries, .. } => {
                 // libswift drops a datagram with the options 8 and 9: after a while of silence try without, then both
                 // in turn, for the silence may have been a loss.
                 let drafty = *tries % 2 == 1 && known_to_drafts(metadata);
-                *tries += 1;
-                *resend_at = now + RESEND * (1 << (*tries - 1).min(3));
                 (if drafty { draft } else { full }, shared.config.max_datagram)
             }
             // As responder: 8 and 9 only if the initiator did; no swarm ID, which it knows.
@@ -363,15 +382,18 @@ impl Endpoint {
         if writer.put(&handshake, &format).is_err() {
             return 0;
         }
+        channel.must_send = false;
+        if let Phase::Opening { tries, resend_at, .. } = &mut channel.phase {
+            *tries += 1;
+            *resend_at = now + RESEND * (1 << (*tries - 1).min(3));
+        }
         let aligned = swarm.state.metadata.addressing.is_bins() || channel.draft;
         let mut told = RangeSet::new();
-        for _ in 0..FIRST_HAVES {
-            let mut next = channel.announce.first();
-            while let Some(chunk) = next.filter(|&c| told.contains(c)) {
-                next = told.next_gap(chunk).and_then(|g| channel.announce.next_set(g.first())).map(ChunkRange::first);
+        for run in swarm.state.runs_beyond(&channel.have, 0).take(FIRST_HAVES) {
+            let range = swarm.state.interval(run.first(), aligned);
+            if told.covers(range) {
+                continue;
             }
-            let Some(chunk) = next else { break };
-            let range = swarm.state.interval(chunk, aligned);
             if writer.put(&Message::Have { range: Some(range) }, &format).is_err() {
                 break;
             }

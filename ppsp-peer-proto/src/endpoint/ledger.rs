@@ -85,7 +85,7 @@ impl Ledger {
 
     /// Are at least `n` chunks of a range under way?
     pub(super) fn has_in(&self, range: ChunkRange, n: usize) -> bool {
-        self.by_chunk.range(range.first()..=range.last()).take(n).count() == n
+        n <= self.len() && self.by_chunk.range(range.first()..=range.last()).take(n).count() == n
     }
 
     /// Number of chunks under way.

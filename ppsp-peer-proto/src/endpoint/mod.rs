@@ -1,9 +1,11 @@
 //! The endpoint: all swarms and peers of one socket.
 //!
 //! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
-//! verified, `download` asks for chunks, `upload` serves them, `transmit` writes datagrams, `pex` exchanges addresses.
+//! verified, `download` asks for chunks, `upload` serves them, `announce` tells what is held, `transmit` writes datagrams,
+//! `pex` exchanges addresses.
 //! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
+mod announce;
 mod bans;
 mod channel;
 mod config;
@@ -247,6 +249,11 @@ impl Endpoint {
         let key = SwarmKey(self.next_key);
         let id = metadata.id.clone();
         let known = verifier.peaks_proven();
+        if let Some(chunks) = verifier.chunks().filter(|_| known)
+            && (size.chunks, size.content_length) != (Some(chunks), verifier.content_length())
+        {
+            store.0.set_size(chunks, verifier.content_length())?;
+        }
         let mut swarm = swarm::Swarm {
             state: SwarmState {
                 key,
@@ -503,6 +510,8 @@ impl Endpoint {
         } else if channel.is_dead(now, self.shared.config.idle_timeout) {
             // RFC 7574 §3.12: when a peer is declared dead, the channel to it is closed, no more messages will be sent.
             self.drop_channel(now, i, Reason::TimedOut, false);
+        } else if channel.is_forgotten(now) {
+            return self.call_again(now, i);
         } else {
             channel.pex.on_timer(now);
             let (lost, act) = channel.up.on_timer(now);
@@ -512,6 +521,7 @@ impl Endpoint {
                 self.shared.wake(i, channel);
             }
             self.check_download(now, i);
+            self.check_announcements(now, i);
         }
         self.schedule(i);
     }
@@ -529,6 +539,7 @@ impl Endpoint {
                 // that they do not need each other.
                 if !channel.is_complete(chunks) || state.complete {
                     channel.announce.union_with(&fresh);
+                    channel.reminder.begin(now);
                     self.shared.wake(i, channel);
                 }
             }

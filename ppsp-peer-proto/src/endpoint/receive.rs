@@ -12,8 +12,9 @@ use crate::wire::{ChannelId, Format, Message, ParseError, Reader, split_channel}
 const BATCH: usize = 64;
 /// Hashes taken from one datagram: the peaks and uncles of the largest tree.
 const MAX_CLAIMS: usize = 128;
-/// Chunks in a row that cannot be proven, and hashes in a row that might be peaks and are not, before their sender is
-/// taken for an attacker. Losses can make a window of chunks useless, and uncle hashes can look like peaks.
+/// Chunks that cannot be proven although they were asked for after others of the kind, and hashes in a row that might be
+/// peaks and are not, before their sender is taken for an attacker. A loss can make a whole window of chunks useless, and
+/// uncle hashes can look like peaks.
 const MAX_IN_VAIN: u32 = 256;
 
 /// Chunks of one swarm that wait to be verified together; they borrow from the received bytes.
@@ -494,15 +495,13 @@ impl Endpoint {
         let Self { channels, swarms, shared, .. } = self;
         let Some(channel) = channels.get_mut(i) else { return };
         let Some(swarm) = swarms.get_mut(slot) else { return };
-        channel.down.credit = channel.down.credit.saturating_sub(1);
-        channel.down.unproven += 1;
-        channel.down.asked.forget(chunk);
+        channel.down.on_unproven(now, chunk);
         if swarm.state.asked_of.get(&chunk) == Some(&i) {
             swarm.state.release(chunk);
             shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
             swarm.picker.on_lapsed(ChunkRange::single(chunk));
         }
-        if channel.down.unproven >= MAX_IN_VAIN {
+        if channel.down.in_vain >= MAX_IN_VAIN {
             return self.drop_channel(now, i, Reason::Misbehaved, true);
         }
         self.feed_starving(Some(slot));

@@ -25,9 +25,12 @@ enum Wrote {
 
 impl Endpoint {
     pub(super) fn transmit(&mut self, now: Instant, max_segments: NonZeroUsize, buf: &mut [u8]) -> Option<Transmit> {
-        if let Some((destination, their_id, version)) = self.farewells.pop_front() {
+        if let Some(&(destination, their_id, version)) = self.farewells.front() {
             let len = farewell(buf, their_id, version);
-            return (len > 0).then(|| self.sent(Transmit { destination, len, segment_size: None }, 1));
+            if len > 0 {
+                self.farewells.pop_front();
+                return Some(self.sent(Transmit { destination, len, segment_size: None }, 1));
+            }
         }
         while let Some(i) = self.shared.ready.pop_front() {
             let Some(channel) = self.channels.get_mut(i) else { continue };

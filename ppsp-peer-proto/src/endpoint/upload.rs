@@ -54,6 +54,8 @@ pub(super) struct Upload {
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
+    /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
+    in_doubt: bool,
 }
 
 impl Upload {
@@ -86,6 +88,7 @@ impl Upload {
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
+            in_doubt: false,
         }
     }
 
@@ -119,6 +122,7 @@ impl Upload {
                 self.queued.remove(ChunkRange::single(entry.chunk));
             } else {
                 self.sent.forget(entry.chunk);
+                self.in_doubt = true;
                 self.on_loss(now, entry.chunk, entry.bytes, entry.since);
             }
         }
@@ -221,7 +225,12 @@ impl Upload {
     /// How many datagrams that need a hash may be under way before it is taken for known. One, on a clean path (RFC
     /// 7574 §5.3: the sender MAY optimistically skip hashes sent in unacknowledged datagrams); two where datagrams get
     /// lost, for the loss of one would take all chunks along that lean on it, and before the first acknowledgement.
+    ///
+    /// None is enough where the peer asks again: every datagram then carries all that it may lack.
     fn confidence(&self, now: Instant, have: &RangeSet) -> usize {
+        if self.in_doubt {
+            return usize::MAX;
+        }
         if now < self.lossy_until || have.is_empty() { 2 } else { 1 }
     }
 
@@ -240,6 +249,7 @@ impl Upload {
         }
         let Some(sent) = newest else { return false };
         self.acked_at = now;
+        self.in_doubt = false;
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
@@ -356,6 +366,9 @@ impl Endpoint {
             }
         }
         channel.have.insert(range);
+        if channel.is_up() {
+            channel.reminder.begin(shared.now);
+        }
         if !swarm.state.held.covers(range) {
             channel.down.look_again();
         }

@@ -38,6 +38,7 @@ pub struct Peer {
     follow_pex: bool,
     check_proof: bool,
     partial: bool,
+    redial: Option<Duration>,
     hold_until: Option<Instant>,
     accounts: BTreeMap<SocketAddr, Account>,
     unsettled: Vec<SocketAddr>,
@@ -95,6 +96,7 @@ impl Peer {
             follow_pex,
             check_proof: true,
             partial: false,
+            redial: None,
             hold_until: None,
             accounts: BTreeMap::new(),
             unsettled: Vec::new(),
@@ -156,6 +158,11 @@ impl Peer {
     /// Connects to addresses learned by peer exchange, or leaves them for the test to take.
     pub fn follow_pex(&mut self, follow: bool) {
         self.follow_pex = follow;
+    }
+
+    /// Calls whoever is gone again after this time, as long as there is something to fetch.
+    pub fn redial(&mut self, after: Option<Duration>) {
+        self.redial = after;
     }
 
     /// Does not check that unproven addresses get no more than they gave. For tests in which events are lost on purpose.
@@ -267,12 +274,15 @@ impl Peer {
     }
 
     /// What to fetch of the first swarm.
-    pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
+    pub fn want(&mut self, now: Instant, ranges: Option<&[ChunkRange]>) {
         self.partial = ranges.is_some();
-        if let Some(joined) = self.swarms.first()
-            && let Some(mut swarm) = self.endpoint.swarm_mut(joined.key)
-        {
+        let Some(key) = self.swarms.first().map(|joined| joined.key) else { return };
+        if let Some(mut swarm) = self.endpoint.swarm_mut(key) {
             swarm.want(ranges);
+        }
+        // What is held already is no event.
+        if self.endpoint.swarm(key).is_some_and(|swarm| swarm.is_complete()) {
+            self.on_complete(now, key);
         }
     }
 
@@ -310,6 +320,16 @@ impl Peer {
     pub fn down_reason(&self, address: SocketAddr) -> Option<Reason> {
         self.events.iter().find_map(|(_, event)| match *event {
             Event::PeerDown { remote, reason, .. } if remote == address => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// Addresses that were named as bad.
+    pub fn blamed(&self) -> impl Iterator<Item = (SocketAddr, Reason)> {
+        self.events.iter().filter_map(|(_, event)| match *event {
+            Event::PeerDown { remote, reason: reason @ (Reason::Corrupt | Reason::Misbehaved), .. } => {
+                Some((remote, reason))
+            }
             _ => None,
         })
     }
@@ -360,6 +380,14 @@ impl Peer {
         self.events.push((now, event));
         match event {
             Event::PeerUp { remote, .. } => self.accounts.entry(remote).or_default().proven = true,
+            Event::PeerDown { swarm, remote, .. } => {
+                if let Some(after) = self.redial
+                    && let Some(at) = self.swarms.iter().position(|joined| joined.key == swarm && joined.open)
+                    && self.swarms[at].completed.is_none()
+                {
+                    self.set_timer(now + after, Timer::Connect(at, remote));
+                }
+            }
             Event::PeersLearned { swarm } => self.learn(now, swarm),
             Event::Complete { swarm } => self.on_complete(now, swarm),
             _ => {}
@@ -403,7 +431,9 @@ impl Peer {
                 }
             }
         }
-        self.swarms[at].completed.get_or_insert(now);
+        if !self.partial {
+            self.swarms[at].completed.get_or_insert(now);
+        }
     }
 
     /// What the stores owe is due some time later.
@@ -420,7 +450,11 @@ impl Peer {
     fn on_timer(&mut self, now: Instant, timer: Timer) {
         match timer {
             Timer::Connect(swarm, remote) => {
-                let _ = self.connect_in(now, swarm, remote);
+                if self.connect_in(now, swarm, remote) == Err(ConnectError::TooManyPeers)
+                    && let Some(after) = self.redial
+                {
+                    self.set_timer(now + after, timer);
+                }
             }
             Timer::Store(swarm, owed) => {
                 let done = match owed {

@@ -327,8 +327,34 @@ impl Swarm {
     pub fn run(&mut self, limit: Duration) -> Instant {
         let Self { world, leechers, .. } = self;
         match world.run_until(|world| is_complete(world, leechers), limit) {
-            Ok(at) => at,
+            Ok(at) => {
+                self.check();
+                at
+            }
             Err(timeout) => panic!("{}: not complete: {timeout}\n{}", self.world.context(), self.report()),
+        }
+    }
+
+    /// What must hold in every swarm at any time: no honest peer was named as bad by another, no store was asked for
+    /// what it does not hold, or given what it held.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    pub fn check(&self) {
+        let there = || self.seeds.iter().chain(&self.leechers).filter(|id| self.world.contains(**id));
+        for &id in there() {
+            let peer = self.world.peer(id);
+            for (address, reason) in peer.blamed() {
+                let honest = there().any(|&other| self.world.address(other) == address);
+                let (context, own) = (self.world.context(), self.world.address(id));
+                assert!(!honest, "{context}: {own} blames {address}, which is honest: {reason:?}\n{}", self.report());
+            }
+            if let Some(ledger) = peer.ledger() {
+                let (context, own) = (self.world.context(), self.world.address(id));
+                assert_eq!(ledger.missing(), 0, "{context}: {own} read chunks that it does not hold");
+                assert_eq!(ledger.rewritten(), 0, "{context}: {own} wrote chunks that it held");
+            }
         }
     }
 

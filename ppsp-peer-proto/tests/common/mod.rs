@@ -34,7 +34,8 @@ pub fn one_seed(test: impl Fn(u64)) {
     }
 }
 
-fn with_seed(seed: u64, test: impl Fn(u64)) {
+/// Runs a test with one seed. Where it fails, says how to replay it.
+pub fn with_seed(seed: u64, test: impl FnOnce(u64)) {
     struct Replay(u64);
     impl Drop for Replay {
         fn drop(&mut self) {

@@ -1,0 +1,109 @@
+//! Telling peers what is held (RFC 7574 §3.2).
+//!
+//! Nobody acknowledges a HAVE. Each names the biggest interval around it, so that later ones make up for one that got
+//! lost (§4.3.1); but the last has none after it. So what a peer does not ask for though it lacks it is told again.
+
+use core::time::Duration;
+
+use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
+
+use super::{Endpoint, swarm::SwarmState};
+use crate::policy::below;
+
+/// First pause before HAVEs are said again; it doubles up to the keep-alive.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Intervals that are told again at a time: about a datagram.
+const AT_A_TIME: usize = 64;
+
+/// When to tell a peer again.
+#[derive(Debug, Default)]
+pub(super) struct Reminder {
+    at: Option<Instant>,
+    times: u32,
+}
+
+impl Reminder {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// The peer was told something, or showed that it had heard.
+    pub(super) fn begin(&mut self, now: Instant) {
+        *self = Self { at: Some(now + FIRST_PAUSE), times: 0 };
+    }
+
+    fn next(&mut self, now: Instant, longest: Duration) {
+        self.times = (self.times + 1).min(16);
+        self.at = Some(now + (FIRST_PAUSE * (1 << self.times)).min(longest.max(FIRST_PAUSE)));
+    }
+}
+
+impl Endpoint {
+    /// The timer of a channel went off: tells the peer again what it lacks and does not ask for.
+    pub(super) fn check_announcements(&mut self, now: Instant, i: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(channel) = channels.get_mut(i).filter(|c| c.reminder.at.is_some_and(|at| at <= now)) else { return };
+        let Some(swarm) = swarms.get(channel.swarm) else { return };
+        channel.reminder.at = None;
+        // Who is choked has reason not to ask; who asks has heard.
+        if !channel.up.queued.is_empty() {
+            return channel.reminder.begin(now);
+        }
+        let from = below(&mut shared.rng, swarm.state.chunks().unwrap_or(0));
+        let lacking = swarm.state.runs_beyond(&channel.have, from);
+        let before = channel.announce.is_empty();
+        channel.announce.extend(lacking.take(AT_A_TIME));
+        if channel.announce.is_empty() {
+            return;
+        }
+        channel.reminder.next(now, shared.config.keep_alive);
+        if before {
+            shared.wake(i, channel);
+        }
+    }
+}
+
+impl SwarmState {
+    /// The runs of what we hold and a peer does not: those from a chunk on, then the others.
+    pub(super) fn runs_beyond<'a>(
+        &'a self,
+        have: &'a RangeSet,
+        from: ChunkId,
+    ) -> impl Iterator<Item = ChunkRange> + use<'a> {
+        let runs = move |first: ChunkId, last: ChunkId| {
+            let mut at = Some(first).filter(|&first| first <= last);
+            core::iter::from_fn(move || {
+                loop {
+                    let held = self.held.next_set(at?).filter(|run| run.first() <= last)?;
+                    let lacks = have.next_gap(held.first())?;
+                    if let Some(run) = held.intersection(lacks) {
+                        at = run.last().checked_add(1);
+                        return ChunkRange::new(run.first(), run.last().min(last));
+                    }
+                    at = Some(lacks.first());
+                }
+            })
+        };
+        runs(from, ChunkId::MAX).chain(from.checked_sub(1).into_iter().flat_map(move |last| runs(0, last)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_the_keep_alive() {
+        let mut reminder = Reminder::default();
+        reminder.begin(Instant::from_micros(0));
+        let mut now = Instant::from_micros(0);
+        let mut pauses = std::vec::Vec::new();
+        for _ in 0..7 {
+            let at = reminder.deadline().unwrap();
+            pauses.push(at.saturating_since(now).as_secs());
+            now = at;
+            reminder.next(now, Duration::from_secs(25));
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 25, 25]);
+    }
+}
