@@ -24,6 +24,8 @@ pub(super) struct Channel {
     /// What the peer understands (RFC 7574 §7.10).
     pub(super) supported: SupportedMessages,
 
+    /// A datagram came since the handshake was complete.
+    pub(super) confirmed: bool,
     /// When the last datagram came.
     pub(super) heard: Instant,
     /// When the last datagram went.
@@ -85,9 +87,15 @@ impl Channel {
             Phase::HalfOpen { since, .. } => since + half_open,
             Phase::Up => {
                 let mut at = (self.sent + keep_alive).min(self.dead_at(idle_timeout, keep_alive));
-                for due in [self.down.deadline(), self.up.deadline(), self.pex.deadline(), self.reminder.deadline()]
-                    .into_iter()
-                    .flatten()
+                for due in [
+                    self.down.deadline(),
+                    self.up.deadline(),
+                    self.pex.deadline(),
+                    self.reminder.deadline(),
+                    self.forgotten_at(),
+                ]
+                .into_iter()
+                .flatten()
                 {
                     at = at.min(due);
                 }
@@ -102,13 +110,16 @@ impl Channel {
         if self.unanswered >= 3 { silence } else { silence.max(self.sent + keep_alive) }
     }
 
-    /// Does the peer seem to have forgotten a channel that we opened? Nothing is asked of the dead for three minutes.
+    /// When a peer that does not react seems to have forgotten the channel that we opened to it. Where nothing came
+    /// since its answer, it may have forgotten it before the third datagram came.
+    fn forgotten_at(&self) -> Option<Instant> {
+        let (datagrams, silence) = if self.confirmed { (3, 10) } else { (2, 3) };
+        let asked = self.outbound && !self.down.asked.is_empty() && self.unanswered >= datagrams;
+        asked.then(|| self.heard + Duration::from_secs(silence))
+    }
+
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
-        const SILENCE: Duration = Duration::from_secs(10);
-        self.outbound
-            && self.unanswered >= 3
-            && !self.down.asked.is_empty()
-            && now.saturating_since(self.heard) >= SILENCE
+        self.forgotten_at().is_some_and(|at| at <= now)
     }
 
     pub(super) fn is_dead(&self, now: Instant, idle_timeout: Duration) -> bool {

@@ -294,9 +294,11 @@ impl Endpoint {
             let Some(other) = self.channels.get(owner).filter(|_| owner != i) else { continue };
             let Some(entry) = other.down.asked.get(chunk) else { continue };
             let waited = now.saturating_since(entry.since);
-            let patience = ours.max(other.down.rtt.unwrap_or_default()) * 2 + Duration::from_millis(50);
+            let theirs = other.down.rtt.unwrap_or_default();
+            let patience = ours.max(theirs) * 2 + Duration::from_millis(50);
             let overdue = match other.down.time_left(now) {
-                Some(left) => left > ours_left * 2 + Duration::from_millis(300),
+                // A window is what comes in the horizon; who needs half as much again has become slow.
+                Some(left) => left > ours_left * 2 + theirs * 2 + Download::HORIZON * 3 / 2,
                 None => other.down.sojourn.srtt().is_none_or(|usual| waited > usual * 2),
             };
             if waited > patience && overdue && channel.have.contains(chunk) {
@@ -312,7 +314,9 @@ impl Endpoint {
             self.shared.stats.requests_lapsed += 1;
             if let Some(other) = self.channels.get_mut(owner) {
                 other.down.asked.forget(chunk);
-                other.down.stalls = other.down.stalls.max(1);
+                if now.saturating_since(other.down.progress_at) > Download::HORIZON {
+                    other.down.stalls = other.down.stalls.max(1);
+                }
                 other.down.to_cancel.insert(ChunkRange::single(chunk));
                 self.shared.wake(owner, other);
             }

@@ -2,7 +2,7 @@
 
 use core::{net::SocketAddr, time::Duration};
 
-use ppsp_core::{ChunkAddressing, HashAlg, Instant, RangeSet, SwarmMetadata};
+use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, Instant, RangeSet, SwarmMetadata};
 use rand_core::Rng;
 
 use super::{
@@ -78,6 +78,7 @@ impl Endpoint {
             phase,
             draft: false,
             supported: SupportedMessages::ALL,
+            confirmed: false,
             heard: now,
             sent: now,
             unanswered: 0,
@@ -379,26 +380,30 @@ impl Endpoint {
         let format = swarm.state.format();
         let mut writer = Writer::new(buf.get_mut(..limit).unwrap_or_default(), channel.their_id);
         let handshake = Message::Handshake(Handshake { source: channel.id, options });
+        channel.must_send = false;
         if writer.put(&handshake, &format).is_err() {
+            if let Phase::Opening { resend_at, .. } = &mut channel.phase {
+                *resend_at = now + RESEND;
+            }
             return 0;
         }
-        channel.must_send = false;
         if let Phase::Opening { tries, resend_at, .. } = &mut channel.phase {
             *tries += 1;
             *resend_at = now + RESEND * (1 << (*tries - 1).min(3));
         }
         let aligned = swarm.state.metadata.addressing.is_bins() || channel.draft;
-        let mut told = RangeSet::new();
-        for run in swarm.state.runs_beyond(&channel.have, 0).take(FIRST_HAVES) {
-            let range = swarm.state.interval(run.first(), aligned);
-            if told.covers(range) {
-                continue;
-            }
+        let mut untold = swarm.state.runs_beyond(&channel.have, 0);
+        let mut run = untold.next();
+        for _ in 0..FIRST_HAVES {
+            let Some(rest) = run else { break };
+            let range = swarm.state.interval(rest.first(), aligned);
             if writer.put(&Message::Have { range: Some(range) }, &format).is_err() {
                 break;
             }
-            told.insert(range);
+            let after = range.last().checked_add(1).and_then(|next| ChunkRange::new(next, rest.last()));
+            run = after.or_else(|| untold.next());
         }
+        drop(untold);
         let len = writer.finish();
         if let Phase::HalfOpen { allowance, .. } = &mut channel.phase {
             *allowance -= len.min(*allowance);

@@ -60,6 +60,7 @@ impl Endpoint {
                 continue;
             };
             channel.heard = now;
+            channel.confirmed |= channel.is_up();
             channel.unanswered = 0;
             self.on_datagram(now, i, payload, batch);
         }
