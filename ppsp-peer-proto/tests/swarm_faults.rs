@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use ppsp_core::{ChunkAddressing, HashAlg, Instant};
+use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, Instant};
 use ppsp_peer_proto::{
     ConnectError, Event, Reason, SwarmConfig,
     sim::{
@@ -124,6 +124,38 @@ fn a_peer_that_sends_no_hashes_does_not_hold_anybody_up() {
         all_know_each_other(&mut swarm);
         let at = swarm.run(s(30));
         assert!(secs(at) < 8.0, "{}", secs(at));
+    });
+}
+
+/// Whoever answers each REQUEST with another chunk, good but held already, gives nothing, and is to be treated so; two of
+/// them must not pass a missing chunk to and fro between them.
+#[test]
+fn peers_that_answer_with_something_else_do_not_hold_anybody_up() {
+    each_seed(|seed| {
+        for missing in [1, 27, 97] {
+            // They go through the chunks in steps of seven, and so never come to the missing one.
+            let mut swarm = Swarm::builder(seed).chunks(98).leechers(0).link(LinkConfig::perfect(ms(2))).build();
+            let content = swarm.content.clone();
+            let mut peer = Peer::new(node_address(40), Default::default(), Chance::bytes(seed, "leecher", 0));
+            let held: Vec<_> = [(0, missing), (missing + 1, 98)]
+                .into_iter()
+                .filter_map(|(from, to)| ChunkRange::with_len(from, to - from))
+                .collect();
+            let (config, store) = (SwarmConfig::new(content.metadata()), SimStore::new(&content, &held));
+            peer.join(swarm.world.now(), &content, config, store);
+            let id = swarm.world.add(peer, Access::UNLIMITED);
+            swarm.leechers.push(id);
+            for n in 0..2 {
+                let manners = Manners { gives: Gives::Unrequested, ..Manners::default() };
+                add_character(&mut swarm, 66 + n, manners, Access::UNLIMITED);
+            }
+            // They are near and the seed is far.
+            swarm.world.set_path(id, swarm.seeds[0], LinkConfig::perfect(ms(100)));
+            swarm.world.run_for(s(1));
+            swarm.world.connect(id, swarm.seeds[0]);
+            let at = swarm.run(s(60));
+            assert!(secs(at) < 20.0, "{:.1} s", secs(at));
+        }
     });
 }
 
