@@ -123,6 +123,12 @@ impl Verifier {
         !self.peaks.is_empty()
     }
 
+    /// Is the height of the tree beyond doubt, so that the number of chunks can only shrink? It is from the first
+    /// accepted chunk on, or if the metadata gave the length.
+    pub fn size_settled(&self) -> bool {
+        self.trust > Trust::Believed
+    }
+
     /// Is the number of chunks beyond doubt? It is if the metadata gave the length or the last chunk was accepted.
     pub fn size_certain(&self) -> bool {
         self.trust == Trust::Certain

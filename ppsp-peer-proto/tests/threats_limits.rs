@@ -90,6 +90,34 @@ fn max_inbound() {
     });
 }
 
+/// One host with many ports takes a few places and no more; others still come in.
+#[test]
+fn max_inbound_per_address() {
+    each_seed(|seed| {
+        let (mut swarm, speech) = seed_with(seed, 100_000, |c| c.max_inbound_per_address = 3);
+        let to = swarm.world.address(swarm.seed());
+        let mut lines = Vec::new();
+        for n in 0..8_u16 {
+            let puppet = swarm.world.add_puppet(addr(&format!("192.0.2.7:{}", 5000 + n)));
+            let line = Line::open(&mut swarm.world, puppet, to, &speech, 0x4000_0000 + u32::from(n), &[]);
+            if let Some(line) = line {
+                line.say(&mut swarm.world, &[]);
+                lines.push(line);
+            }
+        }
+        assert_eq!(swarm.world.peer(swarm.seed()).remotes().len(), 3);
+        lines[0].say(&mut swarm.world, &[speech.goodbye()]);
+        let puppet = swarm.world.add_puppet(addr("192.0.2.7:6000"));
+        let again = Line::open(&mut swarm.world, puppet, to, &speech, 0x5000_0000, &[]);
+        assert!(again.is_some(), "one went, one may come");
+        let late = add_late(&mut swarm, 700);
+        let target = swarm.seed();
+        swarm.world.connect(late, target);
+        let done = swarm.world.run_until(|w| w.peer(late).completed().is_some(), s(10));
+        assert!(done.is_ok(), "{done:?}");
+    });
+}
+
 #[test]
 fn max_half_open() {
     each_seed(|seed| {

@@ -1,12 +1,13 @@
 use alloc::collections::{BTreeMap, VecDeque};
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use ppsp_core::Instant;
 
 /// Addresses that stay out for a time (RFC 7574 §12.7: a receiver that detects a bad sender may ignore it).
 ///
-/// A public address is banned with all its ports, for a port costs nothing to change. At a private address many hosts
+/// A public address is banned with all its ports, and an IPv6 address with its network of 64 bits, for these cost nothing
+/// to change. At a private address many hosts
 /// of a laboratory, or many processes of one host, may be at home: there it is the address with the port.
 #[derive(Debug)]
 pub(super) struct Bans {
@@ -22,13 +23,14 @@ impl Bans {
     }
 
     pub(super) fn ban(&mut self, now: Instant, remote: SocketAddr) {
-        let key = Self::key(remote);
+        let key = origin(remote);
         if self.max == 0 {
             return;
         }
-        if self.until.insert(key, now + self.time).is_none() {
-            self.order.push_back(key);
+        if self.until.insert(key, now + self.time).is_some() {
+            self.order.retain(|old| *old != key);
         }
+        self.order.push_back(key);
         while self.order.len() > self.max {
             if let Some(oldest) = self.order.pop_front() {
                 self.until.remove(&oldest);
@@ -37,12 +39,17 @@ impl Bans {
     }
 
     pub(super) fn contains(&self, now: Instant, remote: SocketAddr) -> bool {
-        self.until.get(&Self::key(remote)).is_some_and(|&until| now < until)
+        self.until.get(&origin(remote)).is_some_and(|&until| now < until)
     }
+}
 
-    fn key(remote: SocketAddr) -> (IpAddr, u16) {
-        let ip = remote.ip().to_canonical();
-        (ip, if is_private(ip) { remote.port() } else { 0 })
+/// Where a peer comes from, as far as that costs something to change: a public address without its port, of IPv6 the
+/// network of 64 bits; a private address with its port.
+pub(super) fn origin(remote: SocketAddr) -> (IpAddr, u16) {
+    match remote.ip().to_canonical() {
+        ip if is_private(ip) => (ip, remote.port()),
+        IpAddr::V4(ip) => (ip.into(), 0),
+        IpAddr::V6(ip) => (Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> 64)).into(), 0),
     }
 }
 
@@ -78,6 +85,8 @@ mod tests {
         bans.ban(at(0), addr("10.0.0.1:5"));
         assert!(bans.contains(at(0), addr("10.0.0.1:5")) && !bans.contains(at(0), addr("10.0.0.1:6")));
         bans.ban(at(0), addr("10.0.0.1:7"));
+        bans.ban(at(0), addr("[2001:db8::1]:7"));
+        assert!(bans.contains(at(0), addr("[2001:db8::2]:9")) && !bans.contains(at(0), addr("[2001:db8:0:1::1]:7")));
         assert!(!bans.contains(at(0), addr("192.0.2.1:5")), "the oldest is forgiven");
     }
 }

@@ -20,6 +20,9 @@ pub struct EndpointConfig {
     /// Channels that others opened. Less than `max_peers`, so that nobody can fill all slots from outside
     /// (RFC 7574 §12.6.1, threat HS.1). At the limit handshakes stay unanswered.
     pub max_inbound: usize,
+    /// Channels that others opened from one public address (of IPv6: one network of 64 bits), over all swarms. At the
+    /// limit further handshakes from there stay unanswered. Private addresses are counted with their ports.
+    pub max_inbound_per_address: usize,
     /// Handshakes answered whose third datagram has not come. At the limit one of them, by lot, is forgotten for each
     /// that comes: in a flood the oldest would always be the one that is about to be completed.
     pub max_half_open: usize,
@@ -69,6 +72,7 @@ impl Default for EndpointConfig {
             controller: Arc::new(LedbatFactory::default()),
             max_peers: 256,
             max_inbound: 192,
+            max_inbound_per_address: 16,
             max_half_open: 1024,
             half_open_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(30),

@@ -217,10 +217,12 @@ impl Endpoint {
             return;
         }
         if let Some(limit) = &mut shared.download {
+            // In portions that the bucket can hold; it holds the largest chunk.
+            let portion = budget.min(8).min((limit.depth() / u64::from(size)).max(1));
             let allowed = limit.ready(now) / u64::from(size);
-            if allowed < budget.min(8) {
-                let portion = u64::from(size) * budget.min(8);
-                channel.down.retry_at = Some(limit.ready_at(now, portion).max(now + Duration::from_millis(1)));
+            if allowed < portion {
+                let at = limit.ready_at(now, portion * u64::from(size));
+                channel.down.retry_at = Some(at.max(now + Duration::from_millis(1)));
                 return;
             }
             budget = budget.min(allowed);
@@ -453,7 +455,7 @@ impl Swarm {
         let Some(chunks) = self.state.chunks() else { return };
         self.state.indexed = true;
         self.picker.on_size(chunks, rng);
-        for peer in peers {
+        for peer in peers.filter(|peer| peer.is_up()) {
             peer.have.runs().for_each(|run| self.picker.on_have(run));
         }
     }

@@ -50,7 +50,7 @@ pub enum Event {
         /// The swarm.
         swarm: SwarmKey,
     },
-    /// All content is held.
+    /// All content is held, or all that is wanted.
     Complete {
         /// The swarm.
         swarm: SwarmKey,

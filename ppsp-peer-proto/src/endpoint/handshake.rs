@@ -1,5 +1,6 @@
 //! Opening, answering and closing channels (RFC 7574 §3.1.1, §8.4, §12.1).
 
+use alloc::collections::btree_map::Entry;
 use core::{net::SocketAddr, time::Duration};
 
 use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, Instant, RangeSet, SwarmMetadata};
@@ -8,7 +9,7 @@ use rand_core::Rng;
 use super::{
     ConnectError, Endpoint, Event, PeerKey, Reason, SwarmKey,
     announce::Reminder,
-    bans::is_unicast,
+    bans::{is_unicast, origin},
     channel::{Channel, Phase},
     download::Download,
     pex::Pex,
@@ -149,7 +150,7 @@ impl Endpoint {
                 return;
             }
         }
-        if self.inbound_full() {
+        if self.inbound_full(remote) {
             self.shared.stats.dropped_handshakes += 1;
             return;
         }
@@ -186,9 +187,11 @@ impl Endpoint {
     }
 
     /// RFC 7574 §12.6.1, threat HS.1: others must not fill all slots.
-    fn inbound_full(&self) -> bool {
+    fn inbound_full(&self, remote: SocketAddr) -> bool {
         let config = &self.shared.config;
-        self.inbound >= config.max_inbound || self.peer_count() >= config.max_peers
+        self.inbound >= config.max_inbound
+            || self.inbound_from.get(&origin(remote)).is_some_and(|&n| n >= config.max_inbound_per_address)
+            || self.peer_count() >= config.max_peers
     }
 
     /// A handshake that waits for its third datagram, by lot over the time in which they came.
@@ -256,6 +259,7 @@ impl Endpoint {
         if let Phase::HalfOpen { since, .. } = channel.phase {
             self.half_open.remove(&(since, i));
             self.inbound += 1;
+            *self.inbound_from.entry(origin(channel.remote)).or_default() += 1;
         }
         channel.phase = Phase::Up;
         channel.idle_since = now;
@@ -266,6 +270,9 @@ impl Endpoint {
         // What was held when the channel began and since.
         channel.announce = swarm.state.held.clone();
         channel.announce.subtract(&channel.have);
+        if swarm.state.indexed {
+            channel.have.runs().for_each(|run| swarm.picker.on_have(run));
+        }
         channel.reminder.begin(now);
         if swarm.state.rechoke_at.is_none() {
             let at = now + Duration::from_secs(5);
@@ -279,7 +286,10 @@ impl Endpoint {
         if let Some(other) = other {
             self.drop_channel(now, other, Reason::NotNeeded, true);
         }
-        let over = self.inbound > self.shared.config.max_inbound || self.peer_count() > self.shared.config.max_peers;
+        let config = &self.shared.config;
+        let over = self.inbound > config.max_inbound
+            || self.inbound_from.get(&origin(remote)).is_some_and(|&n| n > config.max_inbound_per_address)
+            || self.peer_count() > config.max_peers;
         if over && self.channels.get(i).is_some_and(|c| !c.outbound) {
             self.drop_channel(now, i, Reason::NotNeeded, true);
         }
@@ -296,11 +306,17 @@ impl Endpoint {
             self.half_open.remove(&(since, i));
         } else if !channel.outbound {
             self.inbound = self.inbound.saturating_sub(1);
+            if let Entry::Occupied(mut count) = self.inbound_from.entry(origin(channel.remote)) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
         }
         if let Some(swarm) = self.swarms.get_mut(channel.swarm) {
             swarm.state.channels.remove(&i);
             swarm.state.starving.retain(|&j| j != i);
-            if swarm.state.indexed {
+            if swarm.state.indexed && channel.is_up() {
                 swarm.picker.on_gone(&channel.have);
             }
             // Nobody was told of a handshake that was never completed.

@@ -65,6 +65,11 @@ impl Bucket {
         self.depth = depth;
     }
 
+    /// The largest burst in bytes.
+    pub(super) fn depth(&self) -> u64 {
+        self.depth
+    }
+
     /// Bytes that may pass now.
     pub(super) fn ready(&mut self, now: Instant) -> u64 {
         self.fill(now);

@@ -30,7 +30,12 @@ use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
-use core::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    time::Duration,
+};
 
 use ppsp_core::{
     Bin, ChunkRange, Claim, ContentStore, Instant, MetadataError, RangeSet, StoreError, SwarmId, Verdict, Verifier,
@@ -113,8 +118,9 @@ pub struct Endpoint {
     by_key: BTreeMap<SwarmKey, usize>,
     /// Handshakes answered and not completed, by age.
     half_open: BTreeSet<(Instant, usize)>,
-    /// Channels that others opened, complete.
+    /// Channels that others opened, complete: how many, and from where.
     inbound: usize,
+    inbound_from: BTreeMap<(IpAddr, u16), usize>,
     /// Closing HANDSHAKEs to be sent: where to, to which channel, whether with the version.
     farewells: VecDeque<(SocketAddr, ChannelId, bool)>,
     next_key: u64,
@@ -184,6 +190,7 @@ impl Endpoint {
             by_key: BTreeMap::new(),
             half_open: BTreeSet::new(),
             inbound: 0,
+            inbound_from: BTreeMap::new(),
             farewells: VecDeque::new(),
             next_key: 0,
             stirred: Vec::new(),
@@ -470,6 +477,11 @@ impl Endpoint {
         self.shared.now = self.shared.now.max(now);
         while let Some(slot) = self.stirred.pop() {
             let Some(swarm) = self.swarms.get_mut(slot) else { continue };
+            let complete = swarm.state.has_all_wanted();
+            if complete && !core::mem::replace(&mut swarm.state.complete, complete) {
+                self.shared.tell(Event::Complete { swarm: swarm.state.key });
+            }
+            swarm.state.complete = complete;
             let channels = &self.channels;
             let members = swarm.state.channels.clone();
             swarm.index(&mut self.shared.rng, members.iter().filter_map(|&i| channels.get(i)));
@@ -568,6 +580,7 @@ impl Endpoint {
                 up: c.up.meter.rate(now),
                 unchoked: !c.up.choked,
                 since: c.up.choked_since,
+                waiting: !c.up.queued.is_empty(),
             })
             .collect();
         if candidates.is_empty() {

@@ -1,4 +1,7 @@
-use core::{net::SocketAddr, time::Duration};
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ppsp_core::Instant;
 
@@ -64,6 +67,11 @@ impl Pex {
     }
 }
 
+/// Does an address mean the same to both? Those of this host are of no use to others, and not for others to name.
+fn same_reach(a: IpAddr, b: IpAddr) -> bool {
+    is_private(a) && a.to_canonical().is_loopback() == b.to_canonical().is_loopback()
+}
+
 impl Endpoint {
     /// Begins to ask a peer whose handshake is complete for others.
     ///
@@ -94,7 +102,8 @@ impl Endpoint {
             return;
         }
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let fit = is_unicast(address) && is_private(address.ip()) && !self.shared.bans.contains(now, address);
+        let near = same_reach(address.ip(), channel.remote.ip());
+        let fit = is_unicast(address) && near && !self.shared.bans.contains(now, address);
         let slot = channel.swarm;
         let known = self.at.range((slot, address, 0)..=(slot, address, usize::MAX)).next().is_some();
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
@@ -127,7 +136,10 @@ impl Endpoint {
         let (v4, v6) = (channel.understands(MessageType::PexResV4), channel.understands(MessageType::PexResV6));
         let Some(swarm) = self.swarms.get(slot) else { return };
         let worth_telling = |c: &Channel| {
-            c.is_up() && c.remote != remote && is_private(c.remote.ip()) && now.saturating_since(c.heard) < FRESH
+            c.is_up()
+                && c.remote != remote
+                && same_reach(c.remote.ip(), remote.ip())
+                && now.saturating_since(c.heard) < FRESH
         };
         // A random stretch of the members, so that the answers differ.
         let members = &swarm.state.channels;

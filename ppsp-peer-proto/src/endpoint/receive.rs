@@ -313,7 +313,10 @@ impl Endpoint {
         }
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };
         self.proven.clear();
+        let believed = swarm.state.verifier.chunks();
         if swarm.state.verifier.offer_peaks(peaks, &mut self.proven) {
+            // One peer cannot make us change our mind for ever.
+            channel.down.false_peaks += u32::from(believed.is_some_and(|n| swarm.state.verifier.chunks() != Some(n)));
             let kept = swarm.store.keep(&self.proven);
             self.after_proof(slot, kept);
         } else {

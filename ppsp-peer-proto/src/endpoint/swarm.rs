@@ -65,9 +65,9 @@ pub(super) struct SwarmState {
 }
 
 impl SwarmState {
-    /// Number of chunks, proven or known beforehand.
+    /// Number of chunks, known beforehand or from the first chunk on. What peaks alone say of it is worth nothing yet.
     pub(super) fn chunks(&self) -> Option<u64> {
-        self.verifier.chunks()
+        self.verifier.chunks().filter(|_| self.verifier.size_settled())
     }
 
     /// All chunks, where their number is known.

@@ -19,6 +19,8 @@ enum Wrote {
     Chunk,
     /// Hashes that go ahead of it are in the datagram.
     Hashes,
+    /// Nothing: the store lost the chunk or its hashes, or holds something else. It is no longer held.
+    Lost,
     /// Nothing: there is nothing to send, or it must wait, or it does not fit behind what is there.
     Nothing,
 }
@@ -151,19 +153,27 @@ impl Endpoint {
         if !channel.understands(MessageType::Cancel) {
             channel.down.to_cancel.clear();
         }
+        // What cannot be named, because the content turned out to be shorter, is dropped.
+        let named = |message: &Message<'_>| crate::wire::encoded_len(message, format).is_some();
         'cancels: while let Some(first) = channel.down.to_cancel.first() {
             let Some(run) = channel.down.to_cancel.run_at(first) else { break };
             for range in addressing.pieces(run) {
                 let message = Message::Cancel { range };
-                if !fits(writer, &message) || writer.put(&message, format).is_err() {
+                if named(&message) && (!fits(writer, &message) || writer.put(&message, format).is_err()) {
                     break 'cancels;
                 }
                 channel.down.to_cancel.remove(range);
             }
+            // What lies beyond what the method can name has no pieces.
+            if channel.down.to_cancel.first() == Some(first) {
+                channel.down.to_cancel.remove(run);
+            }
         }
         while let Some(&range) = channel.down.to_request.front() {
             let message = Message::Request { range };
-            if !fits(writer, &message) || writer.put(&message, format).is_err() {
+            // What was taken back meanwhile is not asked for after all.
+            let wanted = channel.down.asked.has_in(range, 1) && named(&message);
+            if wanted && (!fits(writer, &message) || writer.put(&message, format).is_err()) {
                 break;
             }
             channel.down.to_request.pop_front();
@@ -172,6 +182,11 @@ impl Endpoint {
             channel.announce.clear();
         }
         while let Some(chunk) = channel.announce.first() {
+            // The store may have lost it meanwhile.
+            if !swarm.state.held.contains(chunk) {
+                channel.announce.remove(ChunkRange::single(chunk));
+                continue;
+            }
             let range = swarm.state.interval(chunk, aligned);
             let message = Message::Have { range: Some(range) };
             if !fits(writer, &message) || writer.put(&message, format).is_err() {
@@ -251,7 +266,7 @@ impl Endpoint {
                 let ahead = hashes.get(..fit.min(hashes.len())).unwrap_or_default();
                 match write_hashes(writer, swarm, ahead, format) {
                     Ok(true) => channel.up.ahead.extend_from_slice(ahead),
-                    Ok(false) => break 'outcome Ok(Wrote::Nothing),
+                    Ok(false) => break 'outcome Ok(Wrote::Lost),
                     Err(error) => break 'outcome Err(error),
                 }
                 break 'outcome Ok(Wrote::Hashes);
@@ -272,7 +287,7 @@ impl Endpoint {
             }
             match write_hashes(writer, swarm, &hashes, format) {
                 Ok(true) => {}
-                Ok(false) => break 'outcome Ok(Wrote::Nothing),
+                Ok(false) => break 'outcome Ok(Wrote::Lost),
                 Err(error) => break 'outcome Err(error),
             }
             // RFC 7574 §8.6: the timestamp is the current system time with microsecond accuracy.
@@ -285,12 +300,7 @@ impl Endpoint {
                     channel.up.parked = true;
                     break 'outcome Ok(Wrote::Nothing);
                 }
-                // The store lost it, or holds something else.
-                Ok(Read::Missing | Read::Ready(_)) => {
-                    swarm.state.held.remove(ChunkRange::single(chunk));
-                    swarm.state.complete = swarm.state.has_all_wanted();
-                    break 'outcome Ok(Wrote::Nothing);
-                }
+                Ok(Read::Missing | Read::Ready(_)) => break 'outcome Ok(Wrote::Lost),
                 Err(error) => break 'outcome Err(error),
             }
             channel.up.last_len = chunk_len;
@@ -307,6 +317,15 @@ impl Endpoint {
         match outcome {
             Ok(Wrote::Nothing) => {
                 writer.truncate(start);
+                Wrote::Nothing
+            }
+            Ok(Wrote::Lost) => {
+                writer.truncate(start);
+                let one = ChunkRange::single(chunk);
+                swarm.state.held.remove(one);
+                channel.up.dequeue(one);
+                shared.wake(i, channel);
+                self.stirred.push(slot);
                 Wrote::Nothing
             }
             Ok(wrote) => wrote,

@@ -113,7 +113,7 @@ impl Upload {
             return false;
         }
         // What is asked for again was lost, unless it has only just been sent.
-        let patience = self.rtt.srtt().unwrap_or_default();
+        let patience = self.rtt.srtt().unwrap_or(self.rtt.rto());
         let mut again = Vec::new();
         self.sent.each_in(range, |entry| again.push(*entry));
         self.queued.insert(range);
@@ -358,7 +358,8 @@ impl Endpoint {
             shared.stats.dropped_over_limit += 1;
             return;
         }
-        if swarm.state.indexed {
+        // What an unproven address says costs no work but this.
+        if swarm.state.indexed && channel.is_up() {
             let mut at = Some(range.first());
             while let Some(gap) = at.and_then(|at| channel.have.next_gap(at)).and_then(|gap| gap.intersection(range)) {
                 swarm.picker.on_have(gap);

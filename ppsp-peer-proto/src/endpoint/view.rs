@@ -74,7 +74,8 @@ impl SwarmMut<'_> {
     pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
         let state = &mut self.swarm.state;
         state.wanted = ranges.map(|ranges| ranges.iter().copied().collect());
-        state.complete = state.has_all_wanted();
+        // Whether that is held already is told by an event, as ever.
+        state.complete &= state.has_all_wanted();
         self.stirred.push(self.slot);
     }
 

@@ -28,6 +28,16 @@ pub struct Candidate {
     pub unchoked: bool,
     /// Since when the present state has lasted.
     pub since: Instant,
+    /// It has asked for chunks that it has not been sent.
+    pub waiting: bool,
+}
+
+impl Candidate {
+    /// Does it need a slot? Who may ask and does not costs nothing, and must keep nobody out.
+    fn needs_slot(&self, now: Instant) -> bool {
+        let silent = self.unchoked && !self.waiting && self.up == 0;
+        self.interested && !(silent && now.saturating_since(self.since) >= Duration::from_secs(1))
+    }
 }
 
 /// Reciprocity with optimistic slots; a seed gives turns.
@@ -56,7 +66,7 @@ impl Default for Reciprocal {
 
 impl Choker for Reciprocal {
     fn rechoke(&mut self, now: Instant, complete: bool, candidates: &mut [Candidate], rng: &mut dyn Rng) -> Instant {
-        let served = candidates.iter().filter(|c| c.interested && c.unchoked);
+        let served = candidates.iter().filter(|c| c.needs_slot(now) && c.unchoked);
         let fair = served.clone().map(|c| c.up).sum::<u64>() / (served.count() as u64).max(1);
         let merit = |c: &Candidate| {
             if !complete {
@@ -72,8 +82,8 @@ impl Choker for Reciprocal {
             }
         };
         // Those that want nothing cost nothing; they may ask as soon as they do want something.
-        candidates.sort_by_cached_key(|c| (c.interested, merit(c), c.peer));
-        let wanting = candidates.partition_point(|c| !c.interested);
+        candidates.sort_by_cached_key(|c| (c.needs_slot(now), merit(c), c.peer));
+        let wanting = candidates.partition_point(|c| !c.needs_slot(now));
         let (idle, interested) = candidates.split_at_mut(wanting);
         idle.iter_mut().for_each(|c| c.unchoked = true);
 
@@ -107,6 +117,7 @@ mod tests {
                 up: 1000 - i * 10,
                 unchoked: true,
                 since: Instant::default(),
+                waiting: true,
             })
             .collect()
     }
