@@ -126,7 +126,7 @@ pub fn handshake(data: &[u8]) {
 }
 
 /// Operations on a small world: three endpoints of one swarm, strangers that send what they like, and a line that loses,
-/// turns, repeats and spoils datagrams. See [`World::check`] and [`World::finish`] for what must hold.
+/// turns, repeats and spoils datagrams. See `World::check` and `World::finish` for what must hold.
 pub fn endpoint(data: &[u8]) {
     let mut bytes = Bytes(data);
     let mut world = World::new(&mut bytes);

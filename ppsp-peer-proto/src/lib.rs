@@ -82,3 +82,8 @@ pub mod sim;
 pub mod wire;
 
 pub use endpoint::*;
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -36,6 +36,8 @@ const TICK: Duration = Duration::from_millis(200);
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
 /// Span over which rates are taken.
 const RATE_SPAN: Duration = Duration::from_secs(3);
+/// Peers whose bytes are counted one by one: a seed may meet any number in its life.
+const MAX_ACCOUNTS: usize = 1024;
 /// How long closing may take: sending the last datagrams, and making the store durable.
 const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_SAVE: Duration = Duration::from_millis(1400);
@@ -61,7 +63,7 @@ pub(super) struct Session<'a> {
     /// When a peer was last up.
     last_up: Instant,
     samples: VecDeque<(Instant, u64, u64)>,
-    /// Bytes from and to each peer, as far as known.
+    /// Bytes from and to each peer, as far as known, of the first `MAX_ACCOUNTS` peers.
     moved: BTreeMap<SocketAddr, (u64, u64)>,
     last_checkpoint: Instant,
     checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
@@ -222,6 +224,9 @@ impl<'a> Session<'a> {
         let mut peers = 0;
         for stats in swarm.peers().filter_map(|peer| self.driver.endpoint.peer(peer)) {
             peers += 1;
+            if self.moved.len() >= MAX_ACCOUNTS && !self.moved.contains_key(&stats.remote) {
+                continue;
+            }
             let moved = self.moved.entry(stats.remote).or_default();
             *moved = (moved.0.max(stats.downloaded), moved.1.max(stats.uploaded));
         }

@@ -172,6 +172,12 @@ impl Download {
             self.sojourn.on_sample(now, took);
             self.on_rtt(took);
         }
+        self.on_late(chunk);
+    }
+
+    /// A chunk came once more. That is no progress, but if it had been given up because later ones overtook it, that
+    /// was too soon.
+    pub(super) fn on_late(&mut self, chunk: ChunkId) {
         if !self.given_up.is_empty() && self.given_up.remove(ChunkRange::single(chunk)) {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
@@ -313,8 +319,9 @@ impl Endpoint {
             self.shared.requested = self.shared.requested.saturating_sub(state.metadata.chunk_size as usize);
             self.shared.stats.requests_lapsed += 1;
             if let Some(other) = self.channels.get_mut(owner) {
-                other.down.asked.forget(chunk);
-                if now.saturating_since(other.down.progress_at) > Download::HORIZON {
+                // Who has sent nothing since it was asked is in doubt; who is busy with more is only slow.
+                let since = other.down.asked.forget(chunk).map(|entry| entry.since);
+                if since.is_some_and(|since| other.down.progress_at <= since) {
                     other.down.stalls = other.down.stalls.max(1);
                 }
                 other.down.to_cancel.insert(ChunkRange::single(chunk));

@@ -364,7 +364,7 @@ impl Endpoint {
         }
         if swarm.state.held.contains(chunk) || swarm.state.writing.contains(chunk) {
             channel.down.credit -= 1;
-            channel.down.on_arrival(now, chunk);
+            channel.down.on_late(chunk);
             if channel.down.acks.len() < BATCH {
                 channel.down.acks.push((chunk, now.as_micros().wrapping_sub(timestamp)));
             }
