@@ -239,6 +239,25 @@ fn max_queued_requests() {
     });
 }
 
+/// A queue of one is short, but it is never stuck: what was asked for twice in a row takes no place.
+#[test]
+fn max_queued_requests_of_one() {
+    each_seed(|seed| {
+        let (mut swarm, speech) = seed_with(seed, 100_000, |c| c.max_queued_requests = 1);
+        let to = swarm.world.address(swarm.seed());
+        let puppet = swarm.world.add_puppet(node_address(600));
+        let line = Line::dial(&mut swarm.world, puppet, to, &speech, 0x4444_4444, &[]);
+        for chunk in 0..20 {
+            for _ in 0..3 {
+                line.say(&mut swarm.world, &[Message::Request { range: ChunkRange::single(chunk) }]);
+            }
+            let got = line.chunks(&mut swarm.world, s(2));
+            assert!(got.contains(&chunk), "chunk {chunk}: {got:?}");
+            line.say(&mut swarm.world, &[Message::Ack { range: ChunkRange::single(chunk), delay: 10_000 }]);
+        }
+    });
+}
+
 #[test]
 fn max_have_parts() {
     each_seed(|seed| {
