@@ -130,7 +130,27 @@ fn a_seed_hashes_once() {
     assert_eq!(start(&["--rehash"]).0, "hashed");
     assert_eq!(start(&["--state-dir", "elsewhere"]).0, "hashed");
     assert_eq!(start(&["--state-dir", "elsewhere"]).0, "loaded");
-    assert!(place.exists("elsewhere/f.ppsp") && place.exists("elsewhere/f.ppsp-tree"));
+    assert_eq!(fs::read_dir(place.path("elsewhere")).unwrap().count(), 2, "state and tree");
+}
+
+#[test]
+fn one_state_directory_for_files_of_one_name() {
+    let place = Place::new();
+    fs::create_dir(place.path("a")).unwrap();
+    fs::create_dir(place.path("b")).unwrap();
+    place.content("a/m", 100_000);
+    place.content("b/m", 50_000);
+    let start = |file: &str| {
+        let mut seed = place.start(["seed", file, "--listen", "127.0.0.1:0", "--state-dir", "state"]);
+        seed.link(); // comes after `opened`
+        let how = seed.last("opened").unwrap()["how"].clone();
+        (seed, how)
+    };
+    // Both at once: neither has the other's lock.
+    let (one, two) = (start("a/m"), start("b/m"));
+    assert_eq!((&one.1, &two.1), (&"hashed".into(), &"hashed".into()));
+    drop((one, two));
+    assert_eq!((start("a/m").1, start("b/m").1), ("loaded".into(), "loaded".into()));
 }
 
 #[test]
