@@ -415,11 +415,28 @@ fn endpoint_config(args: &NetArgs) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(peers) = args.max_peers {
         config.max_peers = peers as usize;
-        config.max_inbound = (peers as usize * 3 / 4).max(1);
+        config.max_inbound = peers as usize * 3 / 4; // fewer than `max_peers`, and none of one
     }
     config.upload_limit = args.upload_limit.map(|rate| rate.0);
     config.download_limit = args.download_limit.map(|rate| rate.0);
     config.pex = args.pex.unwrap_or(Pex::Private) == Pex::Private;
     config.handshake_timeout = Duration::from_secs(10);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_places_are_kept_for_peers_that_we_choose() {
+        for peers in [1, 2, 3, 4, 5, 100, 65_535] {
+            let config = endpoint_config(&NetArgs { max_peers: Some(peers), ..NetArgs::default() });
+            assert_eq!(config.max_peers, peers as usize);
+            assert!(config.max_inbound < config.max_peers, "{peers}: {}", config.max_inbound);
+            assert_eq!(config.max_inbound == 0, peers == 1, "{peers}");
+        }
+        let config = endpoint_config(&NetArgs::default());
+        assert!(config.max_inbound < config.max_peers);
+    }
 }
