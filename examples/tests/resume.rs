@@ -46,6 +46,7 @@ fn an_interrupted_leecher_saves_all_and_leaves_at_once() {
     assert_eq!((code, stderr.as_str()), (Some(130), ""));
     // Generous: the promise is 2 s.
     assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert_eq!(first.count("closed"), 1, "{:?}", first.heard);
     seed.wait("the goodbye", |value| value["state"] == "down" && value["reason"] == "closed");
 
     let mut second = place.start(args);
@@ -54,6 +55,31 @@ fn an_interrupted_leecher_saves_all_and_leaves_at_once() {
     assert_eq!((&opened["how"], &opened["hashed"]), (&"loaded".into(), &0.into()), "a clean end needs no check");
     second.event("complete");
     assert_eq!(place.read("copy"), bytes);
+}
+
+#[test]
+fn every_end_is_told_once() {
+    let place = Place::new();
+    place.content("f", MIB);
+    let (mut seed, link) = place.seed("f", &[]);
+    let mut kept = place.start(["get", &link, "-o", "kept", "--listen", "127.0.0.1:0", "--seed-after"]);
+    kept.event("complete");
+    kept.signal(Signal::INT);
+    assert_eq!(kept.end().0, Some(130));
+    assert_eq!(kept.count("closed"), 1, "{:?}", kept.heard);
+    for seed_after in ["no", "1s"] {
+        let seed_after = format!("--seed-after={seed_after}");
+        let mut got =
+            place.start(["get", &link, "-o", &format!("copy{seed_after}"), "--listen", "127.0.0.1:0", &seed_after]);
+        assert_eq!(got.end().0, Some(0));
+        assert_eq!(got.count("closed"), 1, "{:?}", got.heard);
+    }
+    seed.signal(Signal::TERM);
+    assert_eq!(seed.end().0, Some(130));
+    assert_eq!(seed.count("closed"), 1, "{:?}", seed.heard);
+    let mut alone = place.start(["get", &link, "-o", "never", "--listen", "127.0.0.1:0", "--timeout", "1s"]);
+    assert_eq!(alone.end().0, Some(3));
+    assert_eq!(alone.count("closed"), 1, "{:?}", alone.heard);
 }
 
 #[test]
@@ -174,6 +200,7 @@ fn content_that_changes_while_it_is_shared_ends_the_seed() {
     damage(&place.path("f"), |bytes| bytes[5] ^= 1);
     let (code, stderr) = seed.end();
     assert_eq!(code, Some(5), "{stderr}");
+    assert_eq!(seed.count("closed"), 1, "{:?}", seed.heard);
     assert!(stderr.contains("f: the file has changed"), "{stderr}");
     assert_eq!(seed.last("error").unwrap()["code"], 5);
 }

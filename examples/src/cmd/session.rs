@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::{
         args::{NetArgs, Pex},
-        exit::Failure,
+        exit::{Exit, Failure},
         output::{Output, Progress},
         units::HostPort,
     },
@@ -110,18 +110,27 @@ impl<'a> Session<'a> {
         peers.iter().filter(|&&addr| Some(addr) != own).for_each(|&addr| self.book.give(addr, Instant::now()));
     }
 
-    /// Drives the swarm until the goal is reached.
+    /// Drives the swarm until the goal is reached. Who does not reach it is closed already.
     pub(super) async fn run(&mut self, goal: Goal) -> Result<(), Failure> {
+        let Err(failure) = self.drive(goal).await else { return Ok(()) };
+        let interrupted = failure.exit == Exit::Interrupted;
+        match self.close().await {
+            Ok(()) if interrupted => self.say_stopped(goal),
+            Ok(()) => {}
+            Err(unsaved) if interrupted => return Err(unsaved),
+            Err(unsaved) if unsaved.message != failure.message => self.out.warn(unsaved.message),
+            Err(_) => {}
+        }
+        Err(failure)
+    }
+
+    async fn drive(&mut self, goal: Goal) -> Result<(), Failure> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = self.signals.any() => {
-                    self.close().await?;
-                    self.say_stopped(goal);
-                    return Err(Failure::interrupted());
-                }
+                () = self.signals.any() => return Err(Failure::interrupted()),
                 _ = tick.tick() => {
                     if self.tick(goal).await? {
                         return Ok(());
@@ -284,10 +293,7 @@ impl<'a> Session<'a> {
                     done.map_err(Failure::other)??;
                     break;
                 }
-                () = self.signals.any() => {
-                    self.close().await?;
-                    return Err(Failure::interrupted());
-                }
+                () = self.signals.any() => return Err(Failure::interrupted()),
                 turned = self.driver.turn() => turned.map_err(|e| Failure::network(format!("the socket failed: {e}")))?,
             }
         }
@@ -324,7 +330,8 @@ impl<'a> Session<'a> {
         self.moved.iter().map(one).collect()
     }
 
-    /// Says goodbye to all peers and makes durable what is held, within two seconds.
+    /// Says goodbye to all peers and makes durable what is held, within two seconds. To be called once, at the end: `run`
+    /// does so where it fails.
     pub(super) async fn close(&mut self) -> Result<(), Failure> {
         self.measure(Instant::now());
         let swarm = self.driver.endpoint.swarm(self.swarm);
