@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
         let clock = Clock::new();
-        let mut endpoint = Endpoint::new(endpoint_config(args), seed, clock.now());
+        let mut endpoint = Endpoint::new(endpoint_config(args, store.is_finished()), seed, clock.now());
         let config = SwarmConfig::new(store.metadata());
         let swarm = endpoint.open(clock.now(), config, Box::new(store.clone())).map_err(Failure::other)?;
         let driver = Driver::new(endpoint, socket, clock);
@@ -418,11 +418,13 @@ pub(super) async fn resolve(peers: &[HostPort]) -> Result<Vec<SocketAddr>, Failu
     Ok(found)
 }
 
-fn endpoint_config(args: &NetArgs) -> EndpointConfig {
+/// `serves`: all content is there, so that there is nobody whom we would choose.
+fn endpoint_config(args: &NetArgs, serves: bool) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(peers) = args.max_peers {
         config.max_peers = peers as usize;
-        config.max_inbound = peers as usize * 3 / 4; // fewer than `max_peers`, and none of one
+        // Else fewer than `max_peers`, and none of one.
+        config.max_inbound = peers as usize * if serves { 4 } else { 3 } / 4;
     }
     config.upload_limit = args.upload_limit.map(|rate| rate.0);
     config.download_limit = args.download_limit.map(|rate| rate.0);
@@ -438,12 +440,14 @@ mod tests {
     #[test]
     fn some_places_are_kept_for_peers_that_we_choose() {
         for peers in [1, 2, 3, 4, 5, 100, 65_535] {
-            let config = endpoint_config(&NetArgs { max_peers: Some(peers), ..NetArgs::default() });
+            let config = endpoint_config(&NetArgs { max_peers: Some(peers), ..NetArgs::default() }, false);
             assert_eq!(config.max_peers, peers as usize);
             assert!(config.max_inbound < config.max_peers, "{peers}: {}", config.max_inbound);
             assert_eq!(config.max_inbound == 0, peers == 1, "{peers}");
+            let seed = endpoint_config(&NetArgs { max_peers: Some(peers), ..NetArgs::default() }, true);
+            assert_eq!(seed.max_inbound, seed.max_peers);
         }
-        let config = endpoint_config(&NetArgs::default());
+        let config = endpoint_config(&NetArgs::default(), false);
         assert!(config.max_inbound < config.max_peers);
     }
 }
