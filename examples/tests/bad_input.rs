@@ -161,3 +161,20 @@ fn errors_are_events_too() {
     assert_eq!(error["code"], 3);
     assert!(error["message"].as_str().unwrap().contains("no peer"));
 }
+
+#[test]
+fn files_and_names_in_the_way() {
+    let place = Place::new();
+    let get = |output: &str| place.run(["get", LINK, "--peer", "127.0.0.1:9", "-o", output]);
+    fs::write(place.path("q.part"), b"a browser's").unwrap();
+    get("q").failed(1, &["q.part: exists already", "delete q.part to begin anew", "--output"]);
+    get("nodir/").failed(1, &["nodir/: no such directory"]);
+    std::os::unix::fs::symlink("nowhere", place.path("dangling")).unwrap();
+    get("dangling").failed(1, &["dangling: is a symbolic link"]);
+    fs::write(place.path("mine.ppsp"), b"a powerpoint").unwrap();
+    get("mine").failed(1, &["mine.ppsp: is not a state file", "--state-dir"]);
+    place.content("mine", 1000);
+    place.run(["seed", "mine", "--listen", "127.0.0.1:0"]).failed(1, &["mine.ppsp: is not a state file"]);
+    assert_eq!(place.read("mine.ppsp"), b"a powerpoint");
+    assert_eq!(place.read("q.part"), b"a browser's");
+}

@@ -204,3 +204,15 @@ fn content_that_changes_while_it_is_shared_ends_the_seed() {
     assert!(stderr.contains("f: the file has changed"), "{stderr}");
     assert_eq!(seed.last("error").unwrap()["code"], 5);
 }
+
+#[test]
+fn a_link_with_a_wrong_length_does_not_spoil_the_right_one() {
+    let place = Place::new();
+    let bytes = place.content("f", 300_000);
+    let (_seed, link) = place.seed("f", &[]);
+    assert!(link.contains("cl=300000"), "{link}");
+    let get = |link: &str| place.run(["get", link, "-o", "copy", "--listen", "127.0.0.1:0", "--timeout", "2s"]);
+    assert_ne!(get(&link.replace("cl=300000", "cl=300001")).code, 0);
+    get(&link).succeeded();
+    assert_eq!(place.read("copy"), bytes);
+}

@@ -34,6 +34,18 @@ pub enum FileError {
         /// How that shows.
         what: String,
     },
+    /// A part lies there, and neither state nor tree tells what it holds.
+    #[error("{path}: exists already and nothing tells what it holds; delete {path} to begin anew, or choose another name with --output", path = .0.display())]
+    Stray(PathBuf),
+    /// Something else has the name of the state file.
+    #[error("{}: is not a state file of ppsp and would be overwritten; move it away, or name another directory for state with --state-dir", .0.display())]
+    NotState(PathBuf),
+    /// The name of a directory that does not exist.
+    #[error("{}: no such directory", .0.display())]
+    NoDirectory(PathBuf),
+    /// A symbolic link to nothing.
+    #[error("{}: is a symbolic link to a file that does not exist; remove it, or choose another name with --output", .0.display())]
+    Dangling(PathBuf),
     /// A file was compared with a link and differs.
     #[error("{}: is not the content of the link: {what}", path.display())]
     Different {

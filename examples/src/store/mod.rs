@@ -179,13 +179,17 @@ impl FileStore {
                 stamp_of(&file).map_err(|e| failed(&inner, e))?
             }
         };
-        let state = State {
+        let mut state = State {
             metadata: SwarmMetadata { content_length: inner.length, ..inner.metadata.clone() },
-            chunks: inner.chunks,
+            // Before the first chunk is proven this is only what the link says.
+            chunks: inner.chunks.filter(|_| !inner.held.is_empty()),
             stamp: Some(stamp),
             complete,
             held: inner.held.clone(),
         };
+        if !state.length_is_proven() {
+            state.metadata.content_length = None;
+        }
         inner.dirty = false;
         Ok(Some(Snapshot { state, content: file, tree: inner.tree.file() }))
     }

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::MetadataExt,
+    io::{self, Read},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     FileError, FileStore, Inner, Places, Shared, Stamp, State, check::Checker, check::hash_file,
-    content_file::ContentFile, describe_change, io_error, places::stamp_of, tree_file::TreeFile,
+    content_file::ContentFile, describe_change, io_error, places::replace_file, places::stamp_of, tree_file::TreeFile,
 };
 
 /// What opening a store tells while it works.
@@ -111,6 +111,7 @@ impl FileStore {
         observer: &mut Observer<'_>,
     ) -> Result<(Self, Opened), FileError> {
         metadata.check()?;
+        check_name(places)?;
         let mut ground = Ground::take(places)?;
         let state = ground.read_state(observer)?;
         if let Some(other) = state.as_ref().filter(|state| !same_content(&state.metadata, metadata)) {
@@ -179,11 +180,17 @@ impl<'a> Ground<'a> {
     /// What the state file says; `None`, with a warning where that is due, if it says nothing.
     fn read_state(&self, observer: &mut Observer<'_>) -> Result<Option<State>, FileError> {
         let path = &self.places.state;
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
+        let mut file = match File::open(path) {
+            Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(io_error(path, "read", e)),
         };
+        let mut bytes = Vec::new();
+        (&mut file).take(8).read_to_end(&mut bytes).map_err(|e| io_error(path, "read", e))?;
+        if !State::may_begin(&bytes) {
+            return Err(FileError::NotState(path.clone()));
+        }
+        file.read_to_end(&mut bytes).map_err(|e| io_error(path, "read", e))?;
         match State::decode(&bytes) {
             Ok(state) => Ok(Some(state)),
             Err(error) => {
@@ -329,15 +336,21 @@ impl<'a> Ground<'a> {
         let path = &self.places.part;
         let there = match fs::metadata(path) {
             Ok(meta) if !meta.is_file() => return Err(FileError::NotFile(path.clone())),
-            Ok(_) => true,
+            // Nothing in it is lost by starting over.
+            Ok(meta) => meta.len() > 0 || state.is_some(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
             Err(e) => return Err(io_error(path, "read", e)),
         };
         if there && state.is_none() && !self.had_tree {
-            return Err(FileError::Exists { path: path.clone(), what: "no download of ppsp made it".to_owned() });
+            return Err(FileError::Stray(path.clone()));
         }
         if !there {
             self.forget()?;
+            // Whenever there is a part, there is a state that tells whose it is.
+            let metadata = SwarmMetadata { content_length: None, ..metadata.clone() };
+            let first = State { metadata, chunks: None, stamp: None, complete: false, held: RangeSet::new() };
+            let path = &self.places.state;
+            replace_file(path, &first.encode()).map_err(|e| io_error(path, "write", e))?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -351,7 +364,10 @@ impl<'a> Ground<'a> {
         if there {
             found = self.resume(&file, &mut tree, metadata, state, observer)?;
         }
-        let length = found.length.or(metadata.content_length);
+        let length = match found.chunks {
+            Some(_) => found.length,
+            None => metadata.content_length,
+        };
         let inner = Inner {
             metadata: metadata.clone(),
             content: ContentFile::new(Arc::new(file), metadata.chunk_size, length),
@@ -361,7 +377,7 @@ impl<'a> Ground<'a> {
             length,
             path: path.clone(),
             finished: None,
-            dirty: true,
+            dirty: there,
         };
         let opened = match (there, found.hashed) {
             (false, _) => Opened::New,
@@ -388,13 +404,18 @@ impl<'a> Ground<'a> {
     ) -> Result<Found, FileError> {
         let path = &self.places.part;
         let stamp = stamp_of(file).map_err(|e| io_error(path, "read", e))?;
-        let known_length = state.as_ref().and_then(|state| state.metadata.content_length).or(metadata.content_length);
+        let proven = state.as_ref().filter(|state| state.length_is_proven());
+        // Where chunks are held, their number was proven, and a link that says another is wrong.
+        let proven_chunks = state.as_ref().filter(|state| !state.held.is_empty()).and_then(|state| state.chunks);
+        let fits = |_: &u64| proven_chunks.is_none() || metadata.chunks() == proven_chunks;
+        let known_length =
+            proven.and_then(|state| state.metadata.content_length).or(metadata.content_length.filter(fits));
         let length = known_length.unwrap_or(stamp.size);
         // Where no state says how much there is, take it that all is there, and see.
         let guess = length.div_ceil(u64::from(metadata.chunk_size)).max(1);
-        let said = state.as_ref().is_some_and(|state| state.chunks.is_some());
+        let said = proven_chunks.is_some();
         let (chunks, claimed, trust_content) = match state {
-            Some(State { chunks: Some(chunks), held, stamp: then, .. }) => (chunks, held, then == Some(stamp)),
+            Some(State { chunks: Some(chunks), held, stamp: then, .. }) if said => (chunks, held, then == Some(stamp)),
             Some(_) => (guess, RangeSet::new(), false),
             None => (guess, all(guess), false),
         };
@@ -422,7 +443,7 @@ impl<'a> Ground<'a> {
         let (held, hashed) = checker.check(metadata.id.as_bytes()).map_err(|e| io_error(path, "read", e))?;
         if held.is_empty() {
             // Then the size is as good as unknown: peers will prove it again.
-            return Ok(Found { hashed, length: metadata.content_length, ..Found::default() });
+            return Ok(Found { hashed, ..Found::default() });
         }
         let length = known_length.or_else(|| held.contains(chunks - 1).then_some(length));
         Ok(Found { held, chunks: Some(chunks), length, hashed })
@@ -491,6 +512,19 @@ pub(super) fn open_content(places: &Places) -> Result<File, FileError> {
         Err(e) => return Err(io_error(path, "read", e)),
     }
     File::open(path).map_err(|e| io_error(path, "read", e))
+}
+
+/// A name that only the last step of a download would find to be impossible.
+fn check_name(places: &Places) -> Result<(), FileError> {
+    let path = &places.content;
+    let bytes = path.as_os_str().as_bytes();
+    if (bytes.ends_with(b"/") || bytes.ends_with(b"/.")) && !path.is_dir() {
+        return Err(FileError::NoDirectory(path.clone()));
+    }
+    if path.is_symlink() && !path.try_exists().unwrap_or(true) {
+        return Err(FileError::Dangling(path.clone()));
+    }
+    Ok(())
 }
 
 fn same_content(a: &SwarmMetadata, b: &SwarmMetadata) -> bool {

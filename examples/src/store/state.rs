@@ -65,6 +65,17 @@ pub enum StateError {
 }
 
 impl State {
+    /// Could a file that begins so be a state file, perhaps a torn one?
+    pub fn may_begin(start: &[u8]) -> bool {
+        let length = start.len().min(MAGIC.len());
+        start[..length] == MAGIC[..length]
+    }
+
+    /// Has the content length been proven? Only the last chunk does that.
+    pub(crate) fn length_is_proven(&self) -> bool {
+        self.chunks.and_then(|chunks| chunks.checked_sub(1)).is_some_and(|last| self.held.contains(last))
+    }
+
     /// The state as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let m = &self.metadata;

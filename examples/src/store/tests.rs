@@ -219,7 +219,8 @@ fn files_in_the_way_are_left_alone() {
 
     let places = Places::new(&dir.path().join("y"), None);
     fs::write(&places.part, b"a browser's").unwrap();
-    assert!(matches!(download(&places, &one), Err(FileError::Exists { .. })));
+    let error = download(&places, &one).unwrap_err();
+    assert!(matches!(error, FileError::Stray(_)) && error.to_string().contains("y.part to begin anew"), "{error}");
     assert_eq!(fs::read(&places.part).unwrap(), b"a browser's");
     assert!(!places.tree.exists(), "no trace of the attempt");
 
@@ -270,6 +271,97 @@ fn what_fails_leaves_nothing_behind() {
     let places = Places::new(&dir.path().join("x"), None);
     drop(FileStore::seed(&places, &two.options(), &mut ignore).unwrap());
     assert!(places.tree.exists());
+}
+
+#[test]
+fn a_download_killed_at_its_start_starts_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(5000, 1024);
+    let places = Places::new(&dir.path().join("x"), None);
+    for (part, tree) in [(true, true), (true, false), (false, true)] {
+        let made = [(part, &places.part), (tree, &places.tree)];
+        made.iter().filter(|(make, _)| *make).for_each(|(_, path)| fs::write(path, b"").unwrap());
+        let mut temporary = places.state.clone().into_os_string();
+        temporary.push(".tmp");
+        fs::write(&temporary, b"half a sta").unwrap();
+        let (store, opened) = download(&places, &sample).unwrap();
+        assert_eq!(opened, Opened::New);
+        assert!(places.state.exists() && !Path::new(&temporary).exists());
+        drop(store);
+        // Killed before the first checkpoint: some bytes, but no chunk that is claimed.
+        fs::write(&places.part, b"bytes").unwrap();
+        let (store, _) = download(&places, &sample).unwrap();
+        assert!(store.discard_if_empty());
+    }
+}
+
+#[test]
+fn a_link_with_a_wrong_length_leaves_nothing_behind() {
+    for wrong in [4999, 5001, 9000] {
+        let dir = tempfile::tempdir().unwrap();
+        let sample = Sample::new(5000, 1024);
+        let places = Places::new(&dir.path().join("x"), None);
+        let open = |length: u64| {
+            let metadata = SwarmMetadata { content_length: Some(length), ..sample.metadata() };
+            FileStore::download(&places, &metadata, &mut ignore).unwrap().0
+        };
+        let store = open(wrong);
+        assert_eq!(store.metadata().content_length, Some(wrong));
+        drop(store);
+        let mut store = open(wrong);
+        if wrong < 9000 {
+            // The number of chunks is right, and so all but the last can be proven.
+            sample.give(&mut store, 1);
+            store.set_size(5, Some(wrong)).unwrap();
+            store.checkpoint().unwrap();
+        }
+        drop(store);
+        let mut store = open(5000);
+        assert_eq!(store.metadata().content_length, Some(5000));
+        assert_eq!(sample.verify(&mut store), if wrong < 9000 { vec![1] } else { vec![] });
+        sample.give(&mut store, 4);
+        store.checkpoint().unwrap();
+        drop(store);
+        // What is proven is not given up for what a link says.
+        let mut store = open(wrong);
+        assert_eq!(store.metadata().content_length, Some(5000));
+        for chunk in 0..5 {
+            sample.give(&mut store, chunk);
+        }
+        store.checkpoint().unwrap();
+        assert_eq!(fs::read(&places.content).unwrap(), sample.bytes);
+    }
+}
+
+#[test]
+fn a_file_of_the_users_is_not_taken_for_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(5000, 1024);
+    let places = Places::new(&dir.path().join("x"), None);
+    fs::write(&places.state, b"a powerpoint").unwrap();
+    assert!(matches!(download(&places, &sample), Err(FileError::NotState(_))));
+    fs::write(&places.content, &sample.bytes).unwrap();
+    for rehash in [false, true] {
+        let options = SeedOptions { rehash, ..sample.options() };
+        assert!(matches!(FileStore::seed(&places, &options, &mut ignore), Err(FileError::NotState(_))));
+    }
+    assert_eq!(fs::read(&places.state).unwrap(), b"a powerpoint");
+    for torn in [&b""[..], b"PPSP", b"PPSPSTAT?"] {
+        fs::write(&places.state, torn).unwrap();
+        assert_eq!(FileStore::seed(&places, &sample.options(), &mut ignore).unwrap().1, Opened::Hashed);
+    }
+}
+
+#[test]
+fn names_that_no_download_could_end_under() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(5000, 1024);
+    let get = |name: &str| download(&Places::new(&dir.path().join(name), None), &sample).unwrap_err();
+    assert!(matches!(get("nodir/"), FileError::NoDirectory(_)));
+    assert!(matches!(get("nodir/."), FileError::NoDirectory(_)));
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+    assert!(matches!(get("link"), FileError::Dangling(_)));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
 }
 
 #[test]
@@ -365,7 +457,9 @@ proptest! {
         let (mut store, _) = match FileStore::download(&places, &metadata, &mut ignore) {
             Ok(opened) => opened,
             // Complete content that was damaged, or a part that nothing tells about: said, and left alone.
-            Err(FileError::Changed { .. } | FileError::Exists { .. }) if !blows.is_empty() => return Ok(()),
+            Err(
+                FileError::Changed { .. } | FileError::Exists { .. } | FileError::Stray(_) | FileError::NotState(_),
+            ) if !blows.is_empty() => return Ok(()),
             Err(error) => panic!("{error}"),
         };
         let held = sample.verify(&mut store);
