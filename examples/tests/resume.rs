@@ -157,3 +157,16 @@ fn content_that_changes_while_it_is_shared_ends_the_seed() {
     assert!(stderr.contains("f: the file has changed"), "{stderr}");
     assert_eq!(seed.last("error").unwrap()["code"], 5);
 }
+
+#[test]
+fn content_that_is_cut_short_while_it_is_shared_ends_the_seed() {
+    let place = Place::new();
+    place.content("f", 8 << 20);
+    let (mut seed, link) = place.seed("f", &["--upload-limit", "1MiB/s"]);
+    let mut get = place.start(["get", &link, "-o", "copy", "--timeout", "20s"]);
+    get.held(100_000);
+    fs::File::options().write(true).open(place.path("f")).unwrap().set_len(1000).unwrap();
+    let (code, stderr) = seed.end();
+    assert_eq!(code, Some(5), "{stderr}");
+    assert!(stderr.contains("f: the file has changed"), "{stderr}");
+}
