@@ -394,7 +394,6 @@ async fn make_content(out: &Output, dir: &Path) -> Result<PathBuf, Failure> {
     let args = "-loglevel error -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 -t 30 \
                 -c:v libx264 -preset ultrafast -b:v 8M -minrate 8M -maxrate 8M -bufsize 8M -x264-params nal-hrd=cbr \
                 -pix_fmt yuv420p -c:a aac -movflags +faststart";
-    out.say("Making a video of 30 s with ffmpeg …");
     let made = Command::new("ffmpeg")
         .args(args.split_whitespace())
         .arg(&video)
@@ -402,9 +401,15 @@ async fn make_content(out: &Output, dir: &Path) -> Result<PathBuf, Failure> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
-        .status()
-        .await;
-    if made.is_ok_and(|status| status.success()) {
+        .spawn();
+    let made = match made {
+        Ok(mut ffmpeg) => {
+            out.say("Making a video of 30 s with ffmpeg …");
+            ffmpeg.wait().await.is_ok_and(|status| status.success())
+        }
+        Err(_) => false,
+    };
+    if made {
         return Ok(video);
     }
     _ = std::fs::remove_file(&video);
