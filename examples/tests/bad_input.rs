@@ -178,3 +178,33 @@ fn files_and_names_in_the_way() {
     assert_eq!(place.read("mine.ppsp"), b"a powerpoint");
     assert_eq!(place.read("q.part"), b"a browser's");
 }
+
+#[test]
+fn file_names_that_are_not_utf8() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let place = Place::new();
+    let bytes = place.content("f", 5000);
+    let (name, copy) = (OsStr::from_bytes(b"a\xff"), OsStr::from_bytes(b"copy\xff"));
+    fs::rename(place.path("f"), place.path("").join(name)).unwrap();
+    let mut seed = place.start([OsStr::new("seed"), name, OsStr::new("-l"), OsStr::new("127.0.0.1:0")]);
+    let link = seed.link();
+    let got = place.run([OsStr::new("get"), OsStr::new(&link), OsStr::new("-o"), copy, OsStr::new("--json")]);
+    got.succeeded();
+    assert_eq!(fs::read(place.path("").join(copy)).unwrap(), bytes);
+}
+
+#[test]
+fn a_link_does_not_speak_to_the_terminal() {
+    let place = Place::new();
+    let link = format!("ppsp:{}/a%1b%5b2J?et=%1b%5b31mred%0a%e2%80%ae", "00".repeat(32));
+    let info = place.run(["info", &link]);
+    info.succeeded();
+    let get = place.run(["get", &link, "-o", "x"]);
+    get.failed(3, &[r"\u{1b}[31mred\n\u{202e}"]);
+    for text in [&info.stdout, &get.stderr] {
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    }
+    let wrong = place.run(["info", &format!("{link}&cs=%1b%5b31m%e2%80%ae")]);
+    wrong.failed(2, &["cs"]);
+    assert!(!wrong.stderr.contains(['\u{1b}', '\u{202e}']), "{wrong:?}");
+}

@@ -181,3 +181,29 @@ fn demo_takes_the_video_that_ffmpeg_makes() {
         "{without:?}"
     );
 }
+
+#[test]
+fn bench_refuses_sizes_that_make_no_sense_and_can_be_broken_off() {
+    let place = Place::new();
+    place.run(["bench", "loopback", "--dir", ".", "--size", "0"]).failed(2, &["nothing to measure"]);
+    place.run(["bench", "loopback", "--dir", ".", "--size", "999999TiB"]).failed(2, &["do not fit", "are free"]);
+    let mut bench = place.start(["bench", "loopback", "--dir", ".", "--size", "512MiB"]);
+    let end = std::time::Instant::now() + common::PATIENCE;
+    while fs::read_dir(place.path("")).unwrap().count() == 0 && std::time::Instant::now() < end {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    bench.signal(Signal::INT);
+    assert_eq!(bench.end().0, Some(130));
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn an_empty_environment_variable_is_not_set() {
+    let place = Place::new();
+    let link = format!("ppsp:{}", "00".repeat(32));
+    let mut info = place.command(["info", &link, "-v", "-v"]);
+    info.env("PPSP_JSON", "").env("PPSP_QUIET", "").env("PPSP_CONFIG", "");
+    let ended = run(info);
+    ended.succeeded();
+    assert!(ended.stdout.starts_with("name"), "{ended:?}");
+}

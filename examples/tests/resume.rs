@@ -216,3 +216,16 @@ fn a_link_with_a_wrong_length_does_not_spoil_the_right_one() {
     get(&link).succeeded();
     assert_eq!(place.read("copy"), bytes);
 }
+
+#[test]
+fn content_that_is_cut_short_while_it_is_shared_ends_the_seed() {
+    let place = Place::new();
+    place.content("f", 8 << 20);
+    let (mut seed, link) = place.seed("f", &["--upload-limit", "1MiB/s"]);
+    let mut get = place.start(["get", &link, "-o", "copy", "--timeout", "20s"]);
+    get.held(100_000);
+    fs::File::options().write(true).open(place.path("f")).unwrap().set_len(1000).unwrap();
+    let (code, stderr) = seed.end();
+    assert_eq!(code, Some(5), "{stderr}");
+    assert!(stderr.contains("f: the file has changed"), "{stderr}");
+}

@@ -76,12 +76,18 @@ impl Link {
     }
 
     /// The name, if it is a plain file name: no path, nothing that a file system or a terminal takes for more than a
-    /// name. A link comes from a stranger.
+    /// name, not hidden, and not like those of the files that stand beside content. A link comes from a stranger.
     pub fn file_name(&self) -> Option<&str> {
         let name = self.name.as_deref()?;
-        let plain = !matches!(name, "" | "." | "..")
+        let own = |suffix: &&str| {
+            let at = name.len().checked_sub(suffix.len());
+            at.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        };
+        let plain = !name.is_empty()
+            && !name.starts_with('.')
             && name.len() <= 255
-            && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+            && !name.chars().any(|c| c.is_control() || is_bidi_control(c) || matches!(c, '/' | '\\'))
+            && !OWN_SUFFIXES.iter().any(own);
         plain.then_some(name)
     }
 }
@@ -317,6 +323,14 @@ fn decode(what: &'static str, text: &str) -> Result<String, LinkError> {
 
 const KEYS: [&str; 9] = ["v", "cp", "hf", "ca", "cs", "cl", "ld", "ia", "et"];
 
+/// Names of files that hold state, hash tree and content of a download.
+const OWN_SUFFIXES: [&str; 3] = [".ppsp", ".ppsp-tree", ".part"];
+
+/// Does the character change the direction of text? Names can look like other names with these.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Encoded in a value: what would end it, and what does not survive being pasted.
 const VALUE: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -433,11 +447,16 @@ mod tests {
     #[test]
     fn file_names_are_plain() {
         let named = |name: &str| Link { name: Some(name.to_owned()), ..format!("ppsp:{SHA256}").parse().unwrap() };
-        for name in ["a", "a b.mkv", "..a", "a..", "...", "ünï.mp4"] {
+        for name in ["a", "a b.mkv", "a..", "part", "a.parts", "ünï.mp4", "é.mp4"] {
             assert_eq!(named(name).file_name(), Some(name));
         }
         let long = "x".repeat(256);
         for name in ["", ".", "..", "a/b", "/etc/passwd", "..\\x", "a\0b", "a\nb", "\u{1b}[2J", "\u{85}", &long] {
+            assert_eq!(named(name).file_name(), None, "{name:?}");
+        }
+        for name in
+            ["..a", "...", ".bashrc", "a.ppsp", "a.ppsp-tree", "a.PART", "\u{202e}4pm.exe", "a\u{2066}", "\u{200f}a"]
+        {
             assert_eq!(named(name).file_name(), None, "{name:?}");
         }
     }

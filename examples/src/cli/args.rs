@@ -19,6 +19,11 @@ Exit codes:
 Every flag has an environment variable, PPSP_ and the flag's name, and can stand in the TOML file named by --config
 (run 'ppsp config' to see it). The command line goes before the environment, the environment before the file.";
 
+/// The environment variable, unless it is set to nothing: that counts as not set.
+fn set(name: &'static str) -> Option<&'static str> {
+    std::env::var_os(name).is_none_or(|value| !value.is_empty()).then_some(name)
+}
+
 /// Share files with the Peer-to-Peer Streaming Peer Protocol (RFC 7574).
 ///
 /// 'ppsp seed FILE' prints a link; 'ppsp get LINK' fetches the file from the seed and from everyone else who fetches it.
@@ -70,19 +75,19 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub struct CommonArgs {
     /// One JSON object per line on standard output, for programs
-    #[arg(long, global = true, env = "PPSP_JSON", value_parser = BoolishValueParser::new(), num_args = 0..=1,
+    #[arg(long, global = true, env = set("PPSP_JSON"), overrides_with = "json", value_parser = BoolishValueParser::new(), num_args = 0..=1,
           require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     pub json: Option<bool>,
     /// Say more: peers that come and go
-    #[arg(short, long, global = true, env = "PPSP_VERBOSE", value_parser = BoolishValueParser::new(), num_args = 0..=1,
+    #[arg(short, long, global = true, env = set("PPSP_VERBOSE"), overrides_with = "verbose", value_parser = BoolishValueParser::new(), num_args = 0..=1,
           require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     pub verbose: Option<bool>,
     /// Say nothing but errors (and the link, and JSON)
-    #[arg(short, long, global = true, env = "PPSP_QUIET", value_parser = BoolishValueParser::new(), num_args = 0..=1,
+    #[arg(short, long, global = true, env = set("PPSP_QUIET"), overrides_with = "quiet", value_parser = BoolishValueParser::new(), num_args = 0..=1,
           require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     pub quiet: Option<bool>,
     /// Read settings from a TOML file
-    #[arg(long, global = true, env = "PPSP_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = set("PPSP_CONFIG"), value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
@@ -90,25 +95,25 @@ pub struct CommonArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct NetArgs {
     /// UDP address and port to listen on [default: port 6778 of all addresses for seed, if it is free; else any free port]
-    #[arg(short, long, env = "PPSP_LISTEN", value_name = "ADDR")]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
     pub listen: Option<Listen>,
     /// Peer to connect to, beside those of the link; may be given more than once
-    #[arg(short, long = "peer", env = "PPSP_PEER", value_name = "ADDR", value_delimiter = ',')]
+    #[arg(short, long = "peer", env = set("PPSP_PEER"), value_name = "ADDR", value_delimiter = ',')]
     pub peer: Vec<HostPort>,
     /// Most to send, over all peers, for example 5MiB/s [default: no limit]
-    #[arg(long, env = "PPSP_UPLOAD_LIMIT", value_name = "RATE")]
+    #[arg(long, env = set("PPSP_UPLOAD_LIMIT"), value_name = "RATE")]
     pub upload_limit: Option<Rate>,
     /// Most to receive, over all peers, for example 8Mbit/s [default: no limit]
-    #[arg(long, env = "PPSP_DOWNLOAD_LIMIT", value_name = "RATE")]
+    #[arg(long, env = set("PPSP_DOWNLOAD_LIMIT"), value_name = "RATE")]
     pub download_limit: Option<Rate>,
     /// Most peers at a time [default: 256]
-    #[arg(long, env = "PPSP_MAX_PEERS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[arg(long, env = set("PPSP_MAX_PEERS"), value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=65_535))]
     pub max_peers: Option<u32>,
     /// Peer exchange: with peers at private addresses (private), or none (off) [default: private]
-    #[arg(long, env = "PPSP_PEX", value_name = "MODE")]
+    #[arg(long, env = set("PPSP_PEX"), value_name = "MODE")]
     pub pex: Option<Pex>,
     /// Directory for state and hash tree [default: beside the content]
-    #[arg(long, env = "PPSP_STATE_DIR", value_name = "DIR")]
+    #[arg(long, env = set("PPSP_STATE_DIR"), value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }
 
@@ -118,16 +123,17 @@ pub struct SeedArgs {
     /// The file to share
     pub file: PathBuf,
     /// Bytes in a chunk [default: what the file was hashed with before, else 1024]
-    #[arg(long, env = "PPSP_CHUNK_SIZE", value_name = "SIZE")]
+    #[arg(long, env = set("PPSP_CHUNK_SIZE"), value_name = "SIZE")]
     pub chunk_size: Option<Size>,
     /// Hash function: sha1, sha224, sha256, sha384 or sha512 [default: what the file was hashed with before, else sha256]
-    #[arg(long, env = "PPSP_HASH", value_name = "NAME")]
+    #[arg(long, env = set("PPSP_HASH"), value_name = "NAME")]
     pub hash: Option<HashName>,
-    /// Chunk addressing: bin32, bin64, range32, range64 or byte64 [default: range32]
-    #[arg(long, env = "PPSP_ADDRESSING", value_name = "NAME")]
+    /// Chunk addressing: bin32, bin64, range32, range64 or byte64 [default: what the file was hashed
+    /// with before, else range32]
+    #[arg(long, env = set("PPSP_ADDRESSING"), value_name = "NAME")]
     pub addressing: Option<AddressingName>,
     /// Hash the file even though that has been done before: the file has changed, and is to be shared as it is now
-    #[arg(long, env = "PPSP_REHASH", value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+    #[arg(long, env = set("PPSP_REHASH"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
           default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     pub rehash: Option<bool>,
     /// The network.
@@ -141,14 +147,14 @@ pub struct GetArgs {
     /// The link: ppsp:…
     pub link: String,
     /// File to write, or directory to write to [default: the name in the link]
-    #[arg(short, long, env = "PPSP_OUTPUT", value_name = "FILE")]
+    #[arg(short, long, env = set("PPSP_OUTPUT"), value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Go on sharing once all is there: until Ctrl-C, or for a time such as --seed-after=10m
-    #[arg(long, env = "PPSP_SEED_AFTER", num_args = 0..=1, require_equals = true, default_missing_value = "forever",
+    #[arg(long, env = set("PPSP_SEED_AFTER"), num_args = 0..=1, require_equals = true, default_missing_value = "forever",
           value_name = "TIME")]
     pub seed_after: Option<SeedAfter>,
     /// How long to go on while no peer answers [default: 30s]
-    #[arg(long, env = "PPSP_TIMEOUT", value_name = "TIME")]
+    #[arg(long, env = set("PPSP_TIMEOUT"), value_name = "TIME")]
     pub timeout: Option<Span>,
     /// The network.
     #[command(flatten)]
@@ -161,10 +167,10 @@ pub struct DemoArgs {
     /// The video, or any other file, to share [default: one made by ffmpeg where that is installed, else 32 MiB of bytes]
     pub video: Option<PathBuf>,
     /// How many leechers
-    #[arg(long, default_value_t = 4, value_name = "NUMBER", env = "PPSP_LEECHERS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 4, value_name = "NUMBER", env = set("PPSP_LEECHERS"), value_parser = clap::value_parser!(u16).range(1..=64))]
     pub leechers: u16,
     /// Most that the seed sends, for example 4MiB/s [default: the content in 5 s, at least 1MiB/s]
-    #[arg(long, value_name = "RATE", env = "PPSP_UPLOAD_LIMIT")]
+    #[arg(long, value_name = "RATE", env = set("PPSP_UPLOAD_LIMIT"))]
     pub upload_limit: Option<Rate>,
 }
 
@@ -180,16 +186,16 @@ pub enum BenchCommand {
 #[derive(Args, Clone, Debug)]
 pub struct LoopbackArgs {
     /// How much
-    #[arg(long, default_value = "256MiB", value_name = "SIZE", env = "PPSP_SIZE")]
+    #[arg(long, default_value = "256MiB", value_name = "SIZE", env = set("PPSP_SIZE"))]
     pub size: Size,
     /// Bytes in a chunk
-    #[arg(long, default_value = "1024", value_name = "SIZE", env = "PPSP_CHUNK_SIZE")]
+    #[arg(long, default_value = "1024", value_name = "SIZE", env = set("PPSP_CHUNK_SIZE"))]
     pub chunk_size: Size,
     /// Hash function
-    #[arg(long, default_value = "sha256", value_name = "NAME", env = "PPSP_HASH")]
+    #[arg(long, default_value = "sha256", value_name = "NAME", env = set("PPSP_HASH"))]
     pub hash: HashName,
     /// Directory for the content [default: /dev/shm where it is, else the temporary directory]
-    #[arg(long, value_name = "DIR", env = "PPSP_DIR")]
+    #[arg(long, value_name = "DIR", env = set("PPSP_DIR"))]
     pub dir: Option<PathBuf>,
 }
 
@@ -271,7 +277,7 @@ mod tests {
 
     #[test]
     fn flags_without_a_value_are_switches() {
-        let cli = Cli::parse_from(["ppsp", "get", "--json", "--seed-after", "ppsp:00", "-v"]);
+        let cli = Cli::parse_from(["ppsp", "get", "--json", "--seed-after", "ppsp:00", "-v", "-v"]);
         assert_eq!((cli.common.json, cli.common.verbose, cli.common.quiet), (Some(true), Some(true), None));
         let Command::Get(get) = cli.command else { panic!() };
         assert_eq!((get.seed_after, get.link.as_str()), (Some(SeedAfter::Forever), "ppsp:00"));

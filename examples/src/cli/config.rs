@@ -112,7 +112,8 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 # Directory for state and hash tree. Without it they lie beside the content.
 #state-dir = "/var/lib/ppsp"
 
-# How new content is hashed: bytes in a chunk; sha1, sha224, sha256, sha384 or sha512; bin32, bin64, range32, range64 or byte64.
+# How content is hashed. Without these: as before, by what is kept beside the file; else as here. Bytes in a
+# chunk; sha1, sha224, sha256, sha384 or sha512; bin32, bin64, range32, range64 or byte64.
 #chunk-size = 1024
 #hash = "sha256"
 #addressing = "range32"

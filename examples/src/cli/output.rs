@@ -71,6 +71,10 @@ impl Output {
 
     /// A line on standard output. One that nobody reads any more is no reason to stop.
     pub fn line(&self, text: impl Display) {
+        self.to_stdout(harmless(&text.to_string()));
+    }
+
+    fn to_stdout(&self, text: impl Display) {
         self.bar.suspend(|| {
             let mut out = io::stdout().lock();
             _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -85,8 +89,8 @@ impl Output {
         // The kind comes first, so that people can read it too.
         let fields = serde_json::to_string(fields).unwrap_or_default();
         match fields.strip_prefix('{') {
-            Some("}") | None => self.line(format_args!("{{\"event\":\"{event}\"}}")),
-            Some(rest) => self.line(format_args!("{{\"event\":\"{event}\",{rest}")),
+            Some("}") | None => self.to_stdout(format_args!("{{\"event\":\"{event}\"}}")),
+            Some(rest) => self.to_stdout(format_args!("{{\"event\":\"{event}\",{rest}")),
         }
     }
 
@@ -191,28 +195,26 @@ impl Output {
         if !self.talks() {
             return;
         }
-        let flow = format!(
-            "{}  ↓ {}  ↑ {}",
-            if now.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", now.peers) },
-            units::rate(now.down),
-            units::rate(now.up)
-        );
+        let peers = if now.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", now.peers) };
+        let (down, up) = (units::rate(now.down), units::rate(now.up));
+        let flow = format!("{peers}  ↓ {down}  ↑ {up}");
         if !fetching {
-            self.bar_of("seeding", "{spinner:.green} {prefix}  {msg}");
+            self.bar_of("seeding", "{spinner:.green} {prefix}  {wide_msg}");
             self.bar.set_message(format!("{flow}  sent {}", units::bytes(now.uploaded)));
             self.bar.tick();
         } else if let Some(total) = now.total {
             self.bar_of(
                 "fetching",
-                "[{wide_bar:.green/blue}] {percent:>3}%  {binary_bytes}/{binary_total_bytes}  {msg}",
+                "[{bar:10.green/blue}] {percent:>3}%  {binary_bytes}/{binary_total_bytes}  {wide_msg}",
             );
             self.bar.set_length(total);
             self.bar.set_position(now.bytes);
             let left = total.saturating_sub(now.bytes).checked_div(now.down);
             let eta = left.filter(|_| now.bytes < total).map_or(String::new(), |s| format!("  {}", clock(s)));
-            self.bar.set_message(format!("{flow}{eta}"));
+            // What matters least stands last: a narrow terminal cuts it off.
+            self.bar.set_message(format!("↓ {down}{eta}  {peers}  ↑ {up}"));
         } else {
-            self.bar_of("looking", "{spinner:.green} looking for peers  {msg}");
+            self.bar_of("looking", "{spinner:.green} looking for peers  {wide_msg}");
             self.bar.set_message(flow.clone());
             self.bar.tick();
         }
@@ -255,8 +257,34 @@ impl Output {
     }
 
     fn to_stderr(&self, text: impl Display) {
+        let text = harmless(&text.to_string());
         self.bar.suspend(|| _ = writeln!(io::stderr().lock(), "{text}"));
     }
+}
+
+/// Text from a stranger as one line without anything that a terminal obeys: control characters, and those that change
+/// the direction of text, are written as escapes.
+pub fn one_line(text: &str) -> String {
+    escape(text, |c| c.is_control())
+}
+
+/// The same for words of our own around it, which may stand on several lines.
+fn harmless(text: &str) -> String {
+    escape(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+fn escape(text: &str, control: impl Fn(char) -> bool) -> String {
+    let turns =
+        |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if control(c) || turns(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// Is standard error a terminal?
@@ -268,4 +296,15 @@ pub fn on_terminal() -> bool {
 fn clock(seconds: u64) -> String {
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_shown() {
+        assert_eq!(one_line("a\u{1b}[31m\n\u{9b}é\u{202e}x\u{2066}"), r"a\u{1b}[31m\n\u{9b}é\u{202e}x\u{2066}");
+        assert_eq!(harmless("a\nb\r\u{7f}\u{200f} ↑ ━"), "a\nb\\r\\u{7f}\\u{200f} ↑ ━");
+    }
 }

@@ -20,6 +20,25 @@ pub(super) async fn run(args: LoopbackArgs, out: &mut Output) -> Result<(), Fail
     }
 }
 
+/// Refuses what does not fit: content, a copy, and a hash tree for each.
+fn check_size(size: u64, dir: &Path) -> Result<(), Failure> {
+    if size == 0 {
+        return Err(Failure::usage("--size 0: there is nothing to measure"));
+    }
+    let Ok(space) = rustix::fs::statvfs(dir) else { return Ok(()) };
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let needed = size.saturating_mul(2).saturating_add(size / 4);
+    if needed <= free {
+        return Ok(());
+    }
+    let base = dir.parent().unwrap_or(dir).display();
+    Err(Failure::usage(format!(
+        "--size: two copies of {} and their hash trees do not fit in {base}, where {} are free; choose less, or another --dir",
+        units::bytes(size),
+        units::bytes(free)
+    )))
+}
+
 async fn measure(args: LoopbackArgs, out: &mut Output) -> Result<(), Failure> {
     let memory = Path::new("/dev/shm");
     let base = match &args.dir {
@@ -31,8 +50,11 @@ async fn measure(args: LoopbackArgs, out: &mut Output) -> Result<(), Failure> {
         .prefix("ppsp-bench-")
         .tempdir_in(&base)
         .map_err(|e| Failure::other(format!("{}: cannot make a temporary directory: {e}", base.display())))?;
+    check_size(args.size.0, dir.path())?;
     let (content, copy) = (dir.path().join("content"), dir.path().join("copy"));
-    let written = write_bytes(&content, args.size.0);
+    let (path, size) = (content.clone(), args.size.0);
+    // In a thread: a signal is heard meanwhile.
+    let written = tokio::task::spawn_blocking(move || write_bytes(&path, size)).await.map_err(Failure::other)?;
     written.map_err(|e| Failure::other(format!("{}: {e}", content.display())))?;
     let (chunk_size, hash) = (args.chunk_size.0.to_string(), args.hash.to_string());
 

@@ -84,7 +84,8 @@ async fn show(args: DemoArgs, out: &mut Output, dir: &Path) -> Result<(), Failur
     let link = seed.wait_for("link").await?["link"].as_str().unwrap_or_default().to_owned();
     out.event("link", &json!({ "link": link }));
     out.say(format_args!(
-        "One seed and {count} leecher{}, {} processes on this machine, share {} ({}).\n\
+        "One seed and {count} leecher{}, {} processes on this machine, share\n\
+         {} ({}).\n\
          The seed sends at most {}, so that the leechers need each other.\n",
         if count == 1 { "" } else { "s" },
         count + 1,
@@ -279,8 +280,8 @@ impl Bars {
 
     fn add(&self, name: &str, total: Option<u64>) -> ProgressBar {
         let template = match total {
-            Some(_) => "{prefix:10} [{bar:28.green/blue}] {percent:>3}%  {msg}",
-            None => "{prefix:10} {msg}",
+            Some(_) => "{prefix:10} [{bar:14.green/blue}] {percent:>3}%  {wide_msg}",
+            None => "{prefix:10} {wide_msg}",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = self.all.add(ProgressBar::new(total.unwrap_or(0).max(1)));
@@ -329,8 +330,8 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
     let sent = |member: &Member| member.closed.as_ref().and_then(|value| value["uploaded"].as_u64()).unwrap_or(0);
     let seconds = |member: &Member| member.complete.as_ref().and_then(|value| value["seconds"].as_f64()).unwrap_or(0.0);
     out.say(format_args!(
-        "{:<10}  {:>11}  {:>17}  {:>17}  {:>11}  {:>7}  {:>13}",
-        "", "received", "from the seed", "from leechers", "sent", "seconds", "rate"
+        "{:<10}  {:>15}  {:>15}  {:>10}  {:>7}  {:>12}",
+        "", "from the seed", "from leechers", "sent", "seconds", "rate"
     ));
     let mut all = (0, 0);
     for member in members {
@@ -339,9 +340,8 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
         if member.addr == seed {
             let copies = sent(member) as f64 / length.max(1) as f64;
             out.say(format_args!(
-                "{:<10}  {:>11}  {:>17}  {:>17}  {:>11}  {:>7}  {copies:>6.2} copies",
+                "{:<10}  {:>15}  {:>15}  {:>10}  {:>7}  {copies:>5.2} copies",
                 member.name,
-                "",
                 "",
                 "",
                 units::bytes(sent(member)),
@@ -352,9 +352,8 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
         let received = from_seed + from_peers;
         let part = |bytes: u64| format!("{} {:>3}%", units::bytes(bytes), percent(bytes, received));
         out.say(format_args!(
-            "{:<10}  {:>11}  {:>17}  {:>17}  {:>11}  {:>7.1}  {:>13}",
+            "{:<10}  {:>15}  {:>15}  {:>10}  {:>7.1}  {:>12}",
             member.name,
-            units::bytes(received),
             part(from_seed),
             part(from_peers),
             units::bytes(sent(member)),
@@ -402,10 +401,15 @@ async fn make_content(out: &Output, dir: &Path) -> Result<PathBuf, Failure> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
-        .status()
-        .await;
-    if made.is_ok_and(|status| status.success()) {
-        out.say("Made a video of 30 s with ffmpeg.");
+        .spawn();
+    let made = match made {
+        Ok(mut ffmpeg) => {
+            out.say("Making a video of 30 s with ffmpeg …");
+            ffmpeg.wait().await.is_ok_and(|status| status.success())
+        }
+        Err(_) => false,
+    };
+    if made {
         return Ok(video);
     }
     _ = std::fs::remove_file(&video);

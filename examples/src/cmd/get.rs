@@ -15,7 +15,12 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    cli::{args::GetArgs, exit::Failure, output::Output, units::SeedAfter},
+    cli::{
+        args::GetArgs,
+        exit::Failure,
+        output::{Output, one_line},
+        units::SeedAfter,
+    },
     store::{FileStore, Places},
 };
 
@@ -45,8 +50,7 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
 
     let fetch = !store.is_finished();
     if !fetch {
-        let mut fields =
-            json!({ "bytes": store.held_bytes(), "seconds": 0.0, "downloaded": 0, "uploaded": 0, "path": path });
+        let mut fields = json!({ "bytes": store.held_bytes(), "seconds": 0.0, "downloaded": 0, "uploaded": 0, "path": path.to_string_lossy() });
         add_usage(&mut fields);
         out.event("complete", &fields);
         out.say(format_args!("{}: complete and verified already", path.display()));
@@ -95,7 +99,8 @@ fn output_path(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
 fn nobody_to_ask(link: &Link) -> Failure {
     Failure::network(match link.trackers.first() {
         Some(tracker) => format!(
-            "the link names no peer, and this ppsp cannot ask its tracker ({tracker}) yet; name a peer with --peer ADDR"
+            "the link names no peer, and this ppsp cannot ask its tracker ({}) yet; name a peer with --peer ADDR",
+            one_line(tracker)
         ),
         None => "the link names no peer and no tracker to ask; name a peer with --peer ADDR".to_owned(),
     })

@@ -2,7 +2,11 @@ use ppsp_core::Link;
 use serde_json::{Value, json};
 
 use super::parse_link;
-use crate::cli::{exit::Failure, output::Output, units};
+use crate::cli::{
+    exit::Failure,
+    output::{Output, one_line},
+    units,
+};
 
 /// `ppsp info`.
 pub(super) fn run(link: &str, out: &Output) -> Result<(), Failure> {
@@ -29,7 +33,7 @@ pub(super) fn run(link: &str, out: &Output) -> Result<(), Failure> {
         row("discard window", &format!("{window} chunks"));
     }
     link.peers.iter().for_each(|peer| row("peer", &peer.to_string()));
-    link.trackers.iter().for_each(|tracker| row("tracker", tracker));
+    link.trackers.iter().for_each(|tracker| row("tracker", &one_line(tracker)));
     if link.peers.is_empty() && link.trackers.is_empty() {
         row("peers", "none in the link");
     }

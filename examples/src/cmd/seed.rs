@@ -61,7 +61,10 @@ pub(super) fn tell_opened(out: &Output, opened: Opened, store: &FileStore) {
         Opened::Checked(bytes) => ("checked", bytes),
         Opened::Hashed => ("hashed", store.held_bytes()),
     };
-    out.event("opened", &json!({ "how": how, "hashed": hashed, "bytes": store.held_bytes(), "path": path }));
+    out.event(
+        "opened",
+        &json!({ "how": how, "hashed": hashed, "bytes": store.held_bytes(), "path": path.to_string_lossy() }),
+    );
     match opened {
         Opened::New => {}
         Opened::Loaded => out.detail(format_args!("{}: known already, nothing to hash", path.display())),

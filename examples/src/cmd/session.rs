@@ -170,6 +170,8 @@ impl<'a> Session<'a> {
                 }
             }
             Event::SwarmFailed { .. } => {
+                // A file cut short cannot be read: that it changed is the better word.
+                self.store.check_unchanged()?;
                 let error = self.driver.endpoint.swarm_mut(self.swarm).and_then(|mut swarm| swarm.take_error());
                 return Err(match error {
                     Some(error) => match error.0.downcast::<FileError>() {
@@ -308,7 +310,7 @@ impl<'a> Session<'a> {
             "seconds": seconds,
             "downloaded": downloaded,
             "uploaded": uploaded,
-            "path": self.store.path(),
+            "path": self.store.path().to_string_lossy(),
             "peers": self.moved_by_peer(),
         });
         add_usage(&mut fields);
