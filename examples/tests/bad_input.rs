@@ -38,7 +38,9 @@ fn files_that_cannot_be_shared() {
     place.content("f", 1000);
     place.run(["seed", "f", "--chunk-size", "100"]).failed(2, &["chunk size", "512"]);
     place.run(["seed", "f", "--chunk-size", "1GiB"]).failed(2, &["chunk size"]);
-    assert!(!place.exists("f.ppsp"));
+    place.run(["seed", "f", "--chunk-size", "5", "--state-dir", "state"]).failed(2, &["chunk size"]);
+    assert!(!place.exists("f.ppsp") && !place.exists("f.ppsp-tree"));
+    assert_eq!(fs::read_dir(place.path("state")).unwrap().count(), 0);
 
     if rustix::process::geteuid().is_root() {
         println!("skipped the rest: root may read and write everything");
@@ -120,6 +122,10 @@ fn files_in_the_way() {
     fs::write(place.path("browser.part"), "half a page").unwrap();
     get("browser").failed(1, &["browser.part: exists already"]);
     assert_eq!(place.read("browser.part"), b"half a page");
+
+    for name in ["notes.txt", "twin", "browser"] {
+        assert!(!place.exists(&format!("{name}.ppsp")) && !place.exists(&format!("{name}.ppsp-tree")), "{name}");
+    }
 
     get("no/such/dir/f").failed(1, &["no/such/dir"]);
     // The seed's own file: another process works on it.

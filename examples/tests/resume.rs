@@ -46,6 +46,7 @@ fn an_interrupted_leecher_saves_all_and_leaves_at_once() {
     assert_eq!((code, stderr.as_str()), (Some(130), ""));
     // Generous: the promise is 2 s.
     assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert_eq!(first.count("closed"), 1, "{:?}", first.heard);
     seed.wait("the goodbye", |value| value["state"] == "down" && value["reason"] == "closed");
 
     let mut second = place.start(args);
@@ -54,6 +55,31 @@ fn an_interrupted_leecher_saves_all_and_leaves_at_once() {
     assert_eq!((&opened["how"], &opened["hashed"]), (&"loaded".into(), &0.into()), "a clean end needs no check");
     second.event("complete");
     assert_eq!(place.read("copy"), bytes);
+}
+
+#[test]
+fn every_end_is_told_once() {
+    let place = Place::new();
+    place.content("f", MIB);
+    let (mut seed, link) = place.seed("f", &[]);
+    let mut kept = place.start(["get", &link, "-o", "kept", "--listen", "127.0.0.1:0", "--seed-after"]);
+    kept.event("complete");
+    kept.signal(Signal::INT);
+    assert_eq!(kept.end().0, Some(130));
+    assert_eq!(kept.count("closed"), 1, "{:?}", kept.heard);
+    for seed_after in ["no", "1s"] {
+        let seed_after = format!("--seed-after={seed_after}");
+        let mut got =
+            place.start(["get", &link, "-o", &format!("copy{seed_after}"), "--listen", "127.0.0.1:0", &seed_after]);
+        assert_eq!(got.end().0, Some(0));
+        assert_eq!(got.count("closed"), 1, "{:?}", got.heard);
+    }
+    seed.signal(Signal::TERM);
+    assert_eq!(seed.end().0, Some(130));
+    assert_eq!(seed.count("closed"), 1, "{:?}", seed.heard);
+    let mut alone = place.start(["get", &link, "-o", "never", "--listen", "127.0.0.1:0", "--timeout", "1s"]);
+    assert_eq!(alone.end().0, Some(3));
+    assert_eq!(alone.count("closed"), 1, "{:?}", alone.heard);
 }
 
 #[test]
@@ -130,7 +156,27 @@ fn a_seed_hashes_once() {
     assert_eq!(start(&["--rehash"]).0, "hashed");
     assert_eq!(start(&["--state-dir", "elsewhere"]).0, "hashed");
     assert_eq!(start(&["--state-dir", "elsewhere"]).0, "loaded");
-    assert!(place.exists("elsewhere/f.ppsp") && place.exists("elsewhere/f.ppsp-tree"));
+    assert_eq!(fs::read_dir(place.path("elsewhere")).unwrap().count(), 2, "state and tree");
+}
+
+#[test]
+fn one_state_directory_for_files_of_one_name() {
+    let place = Place::new();
+    fs::create_dir(place.path("a")).unwrap();
+    fs::create_dir(place.path("b")).unwrap();
+    place.content("a/m", 100_000);
+    place.content("b/m", 50_000);
+    let start = |file: &str| {
+        let mut seed = place.start(["seed", file, "--listen", "127.0.0.1:0", "--state-dir", "state"]);
+        seed.link(); // comes after `opened`
+        let how = seed.last("opened").unwrap()["how"].clone();
+        (seed, how)
+    };
+    // Both at once: neither has the other's lock.
+    let (one, two) = (start("a/m"), start("b/m"));
+    assert_eq!((&one.1, &two.1), (&"hashed".into(), &"hashed".into()));
+    drop((one, two));
+    assert_eq!((start("a/m").1, start("b/m").1), ("loaded".into(), "loaded".into()));
 }
 
 #[test]
@@ -154,6 +200,7 @@ fn content_that_changes_while_it_is_shared_ends_the_seed() {
     damage(&place.path("f"), |bytes| bytes[5] ^= 1);
     let (code, stderr) = seed.end();
     assert_eq!(code, Some(5), "{stderr}");
+    assert_eq!(seed.count("closed"), 1, "{:?}", seed.heard);
     assert!(stderr.contains("f: the file has changed"), "{stderr}");
     assert_eq!(seed.last("error").unwrap()["code"], 5);
 }

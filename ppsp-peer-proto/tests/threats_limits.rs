@@ -580,3 +580,38 @@ fn odd_configurations() {
         assert!(Line::open(&mut swarm.world, puppet, to, &speech, ChannelId::NONE.0, &[]).is_none());
     });
 }
+
+/// A crowd that came and went without a word keeps nobody out: a newcomer takes the place of who has been silent.
+#[test]
+fn silent_channels_give_way_to_newcomers() {
+    each_seed(|seed| {
+        let (mut swarm, speech) = seed_with(seed, 100_000, |c| c.max_inbound = 5);
+        let target = swarm.seed();
+        let lines = dial_many(&mut swarm, target, &speech, 5);
+        assert_eq!(lines.len(), 5);
+        for line in &lines {
+            line.say(&mut swarm.world, &[Message::Request { range: range(0, 20) }]);
+        }
+        swarm.world.run_for(s(60));
+        let late = add_late(&mut swarm, 700);
+        swarm.world.connect(late, target);
+        let done = swarm.world.run_until(|w| w.peer(late).completed().is_some(), s(10));
+        assert!(done.is_ok(), "{done:?}");
+    });
+}
+
+/// A limit lower than a few chunks a second still lets large chunks through.
+#[test]
+fn download_limit_with_large_chunks() {
+    each_seed(|seed| {
+        for chunk_size in [8 << 10, 16 << 10, 60 << 10] {
+            let mut swarm = Swarm::builder(seed)
+                .chunk_size(chunk_size)
+                .content(1 << 20)
+                .leecher_config(|c| c.download_limit = Some(200_000))
+                .build();
+            let at = swarm.run(s(30));
+            assert!(at.as_micros() > 3_000_000, "{at:?} for 1 MiB at 200 kB/s");
+        }
+    });
+}

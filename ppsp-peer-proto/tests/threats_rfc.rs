@@ -258,7 +258,8 @@ fn hs_1_eclipse() {
         }
         assert_eq!(swarm.world.peer(a).peers().len(), 8);
         assert!(got_in >= 8);
-        assert!(swarm.world.peer(a).stats().dropped_handshakes >= 22);
+        // The others stayed outside, or took the place of one that had been silent for a while.
+        assert!(swarm.world.peer(a).stats().dropped_handshakes >= 30 - got_in);
         swarm.world.connect(a, swarm.seeds[0]);
         let at = swarm.run(s(40));
         println!("eight liars inside, complete at {:.1} s", secs(at));

@@ -61,7 +61,6 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     if fetch {
         let patience = args.timeout.map_or(DEFAULT_PATIENCE, |span| span.0);
         if let Err(failure) = session.run(Goal::Fetch { patience }).await {
-            session.close().await?;
             if session.store().discard_if_empty() {
                 session.out.detail("nothing was received, nothing was kept");
             }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::{
         args::{NetArgs, Pex},
-        exit::Failure,
+        exit::{Exit, Failure},
         output::{Output, Progress},
         units::HostPort,
     },
@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
         let clock = Clock::new();
-        let mut endpoint = Endpoint::new(endpoint_config(args), seed, clock.now());
+        let mut endpoint = Endpoint::new(endpoint_config(args, store.is_finished()), seed, clock.now());
         let config = SwarmConfig::new(store.metadata());
         let swarm = endpoint.open(clock.now(), config, Box::new(store.clone())).map_err(Failure::other)?;
         let driver = Driver::new(endpoint, socket, clock);
@@ -110,18 +110,27 @@ impl<'a> Session<'a> {
         peers.iter().filter(|&&addr| Some(addr) != own).for_each(|&addr| self.book.give(addr, Instant::now()));
     }
 
-    /// Drives the swarm until the goal is reached.
+    /// Drives the swarm until the goal is reached. Who does not reach it is closed already.
     pub(super) async fn run(&mut self, goal: Goal) -> Result<(), Failure> {
+        let Err(failure) = self.drive(goal).await else { return Ok(()) };
+        let interrupted = failure.exit == Exit::Interrupted;
+        match self.close().await {
+            Ok(()) if interrupted => self.say_stopped(goal),
+            Ok(()) => {}
+            Err(unsaved) if interrupted => return Err(unsaved),
+            Err(unsaved) if unsaved.message != failure.message => self.out.warn(unsaved.message),
+            Err(_) => {}
+        }
+        Err(failure)
+    }
+
+    async fn drive(&mut self, goal: Goal) -> Result<(), Failure> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = self.signals.any() => {
-                    self.close().await?;
-                    self.say_stopped(goal);
-                    return Err(Failure::interrupted());
-                }
+                () = self.signals.any() => return Err(Failure::interrupted()),
                 _ = tick.tick() => {
                     if self.tick(goal).await? {
                         return Ok(());
@@ -284,10 +293,7 @@ impl<'a> Session<'a> {
                     done.map_err(Failure::other)??;
                     break;
                 }
-                () = self.signals.any() => {
-                    self.close().await?;
-                    return Err(Failure::interrupted());
-                }
+                () = self.signals.any() => return Err(Failure::interrupted()),
                 turned = self.driver.turn() => turned.map_err(|e| Failure::network(format!("the socket failed: {e}")))?,
             }
         }
@@ -324,7 +330,8 @@ impl<'a> Session<'a> {
         self.moved.iter().map(one).collect()
     }
 
-    /// Says goodbye to all peers and makes durable what is held, within two seconds.
+    /// Says goodbye to all peers and makes durable what is held, within two seconds. To be called once, at the end: `run`
+    /// does so where it fails.
     pub(super) async fn close(&mut self) -> Result<(), Failure> {
         self.measure(Instant::now());
         let swarm = self.driver.endpoint.swarm(self.swarm);
@@ -411,15 +418,36 @@ pub(super) async fn resolve(peers: &[HostPort]) -> Result<Vec<SocketAddr>, Failu
     Ok(found)
 }
 
-fn endpoint_config(args: &NetArgs) -> EndpointConfig {
+/// `serves`: all content is there, so that there is nobody whom we would choose.
+fn endpoint_config(args: &NetArgs, serves: bool) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(peers) = args.max_peers {
         config.max_peers = peers as usize;
-        config.max_inbound = (peers as usize * 3 / 4).max(1);
+        // Else fewer than `max_peers`, and none of one.
+        config.max_inbound = peers as usize * if serves { 4 } else { 3 } / 4;
     }
     config.upload_limit = args.upload_limit.map(|rate| rate.0);
     config.download_limit = args.download_limit.map(|rate| rate.0);
     config.pex = args.pex.unwrap_or(Pex::Private) == Pex::Private;
     config.handshake_timeout = Duration::from_secs(10);
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_places_are_kept_for_peers_that_we_choose() {
+        for peers in [1, 2, 3, 4, 5, 100, 65_535] {
+            let config = endpoint_config(&NetArgs { max_peers: Some(peers), ..NetArgs::default() }, false);
+            assert_eq!(config.max_peers, peers as usize);
+            assert!(config.max_inbound < config.max_peers, "{peers}: {}", config.max_inbound);
+            assert_eq!(config.max_inbound == 0, peers == 1, "{peers}");
+            let seed = endpoint_config(&NetArgs { max_peers: Some(peers), ..NetArgs::default() }, true);
+            assert_eq!(seed.max_inbound, seed.max_peers);
+        }
+        let config = endpoint_config(&NetArgs::default(), false);
+        assert!(config.max_inbound < config.max_peers);
+    }
 }

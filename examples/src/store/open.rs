@@ -3,7 +3,8 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -136,6 +137,16 @@ struct Ground<'a> {
     tree_file: Arc<File>,
     /// The tree file was there before and is not empty.
     had_tree: bool,
+    /// The tree file is of no use to anyone unless a store comes of it.
+    made: bool,
+}
+
+impl Drop for Ground<'_> {
+    fn drop(&mut self) {
+        if self.made {
+            _ = fs::remove_file(&self.places.tree); // still locked
+        }
+    }
 }
 
 impl<'a> Ground<'a> {
@@ -147,20 +158,23 @@ impl<'a> Ground<'a> {
             }
             fs::create_dir_all(dir).map_err(|e| io_error(dir, "create", e))?;
         }
-        let tree_file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&places.tree)
-            .map_err(|e| io_error(&places.tree, "write (--state-dir names another directory for it)", e))?;
-        match flock(&tree_file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(FileError::Locked(places.content.clone())),
-            Err(e) => return Err(io_error(&places.tree, "lock", e.into())),
+        let path = &places.tree;
+        let failed = |e| io_error(path, "write (--state-dir names another directory for it)", e);
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            let (tree_file, made) = open_or_make(path).map_err(failed)?;
+            match flock(&tree_file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(FileError::Locked(places.content.clone())),
+                Err(e) => return Err(io_error(path, "lock", e.into())),
+            }
+            let meta = tree_file.metadata().map_err(failed)?;
+            // Who had it before may have removed it meanwhile: then this lock keeps nobody out.
+            if meta.nlink() > 0 || tries == 0 {
+                return Ok(Self { places, tree_file: Arc::new(tree_file), had_tree: meta.len() > 0, made });
+            }
         }
-        let had_tree = tree_file.metadata().is_ok_and(|meta| meta.len() > 0);
-        Ok(Self { places, tree_file: Arc::new(tree_file), had_tree })
     }
 
     /// What the state file says; `None`, with a warning where that is due, if it says nothing.
@@ -279,7 +293,7 @@ impl<'a> Ground<'a> {
 
     /// A file lies under the final name of a download: is it what the link names?
     fn download_existing(
-        self,
+        mut self,
         metadata: &SwarmMetadata,
         state: Option<State>,
         observer: &mut Observer<'_>,
@@ -303,7 +317,7 @@ impl<'a> Ground<'a> {
             .map_err(|e| io_error(path, "hash", e))?;
         if built.root.as_bytes() != metadata.id.as_bytes() {
             tree.clear().map_err(|e| io_error(&self.places.tree, "write", e))?;
-            _ = fs::remove_file(&self.places.tree); // it was made for nothing
+            self.made = true; // and for nothing
             return Err(exists("its hash is another".to_owned()));
         }
         let metadata = SwarmMetadata { content_length: Some(stamp.size), ..metadata.clone() };
@@ -370,9 +384,12 @@ impl<'a> Ground<'a> {
             (true, 0) => Opened::Loaded,
             (true, hashed) => Opened::Checked(hashed),
         };
-        let store = self.store(inner);
         // A download that ended between its last checkpoint and the final name ends here.
-        store.checkpoint()?;
+        let store = self.store(inner).inspect_err(|_| {
+            if !there {
+                _ = fs::remove_file(path);
+            }
+        })?;
         Ok((store, opened))
     }
 
@@ -445,14 +462,16 @@ impl<'a> Ground<'a> {
             finished: state.stamp,
             dirty: save,
         };
-        let store = self.store(inner);
-        store.checkpoint()?;
-        Ok(store)
+        self.store(inner)
     }
 
-    fn store(self, inner: Inner) -> FileStore {
+    /// A store, with what was found written to its state where that is due.
+    fn store(mut self, inner: Inner) -> Result<FileStore, FileError> {
         let shared = Shared { places: self.places.clone(), checkpoint: Mutex::new(()), inner: Mutex::new(inner) };
-        FileStore { shared: Arc::new(shared) }
+        let store = FileStore { shared: Arc::new(shared) };
+        store.checkpoint()?;
+        self.made = false;
+        Ok(store)
     }
 }
 
@@ -463,6 +482,21 @@ struct Found {
     chunks: Option<u64>,
     length: Option<u64>,
     hashed: u64,
+}
+
+/// Opens a file for reading and writing. `true`: it was not there before.
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        opened => return Ok((opened?, false)),
+    }
+    match options.clone().create_new(true).open(path) {
+        // Another process was faster, or it is a link to nowhere.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok((options.create(true).open(path)?, false)),
+        made => Ok((made?, true)),
+    }
 }
 
 /// Opens a complete content file for reading.

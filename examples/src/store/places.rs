@@ -4,8 +4,11 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
+
+use ppsp_core::{Hash, HashAlg, hash_chunks};
 
 use super::state::Stamp;
 
@@ -16,35 +19,48 @@ pub struct Places {
     pub content: PathBuf,
     /// The content while it is incomplete: `NAME.part`.
     pub part: PathBuf,
-    /// The state: `NAME.ppsp`.
+    /// The state: `NAME.ppsp`, or `NAME-<tag>.ppsp` in a directory that other content uses as well.
     pub state: PathBuf,
-    /// The hash tree: `NAME.ppsp-tree`. Its lock says that a process works on this content.
+    /// The hash tree: `NAME.ppsp-tree` or `NAME-<tag>.ppsp-tree`. Its lock says that a process works on this content.
     pub tree: PathBuf,
 }
 
 impl Places {
-    /// Places for `content`; state and tree lie beside it, or in `state_dir`.
+    /// Places for `content`; state and tree lie beside it, or in `state_dir`, where a tag of its path tells it from content
+    /// of the same name elsewhere.
     pub fn new(content: &Path, state_dir: Option<&Path>) -> Self {
-        let name = content.file_name().unwrap_or_default();
-        let beside = |suffix: &str| {
-            let mut name = OsString::from(name);
-            name.push(suffix);
-            content.with_file_name(name)
-        };
-        let state_at = |suffix: &str| {
-            let path = beside(suffix);
-            match (state_dir, path.file_name()) {
-                (Some(dir), Some(name)) => dir.join(name),
-                _ => path,
+        let beside = |suffix: &str| content.with_file_name(named(content, suffix));
+        let (state, tree) = match state_dir {
+            Some(dir) => {
+                let tag = path_tag(content);
+                let inside = |suffix: &str| dir.join(named(content, &format!("-{tag}{suffix}")));
+                (inside(".ppsp"), inside(".ppsp-tree"))
             }
+            None => (beside(".ppsp"), beside(".ppsp-tree")),
         };
-        Self {
-            content: content.to_owned(),
-            part: beside(".part"),
-            state: state_at(".ppsp"),
-            tree: state_at(".ppsp-tree"),
-        }
+        Self { content: content.to_owned(), part: beside(".part"), state, tree }
     }
+}
+
+fn named(content: &Path, suffix: &str) -> OsString {
+    let mut name = content.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    name
+}
+
+/// The first four bytes, in hex, of the SHA-256 of the absolute path: the same by whatever way the directory is reached.
+fn path_tag(content: &Path) -> String {
+    let absolute = fs::canonicalize(parent_of(content))
+        .map(|parent| parent.join(content.file_name().unwrap_or_default()))
+        .or_else(|_| std::path::absolute(content))
+        .unwrap_or_else(|_| content.to_owned());
+    let mut hash = [Hash::empty(HashAlg::Sha256)];
+    hash_chunks(HashAlg::Sha256, &[absolute.as_os_str().as_bytes()], &mut hash);
+    hash[0].as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The stamp of an open file.
@@ -73,8 +89,7 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a rename or a new name in the directory of `path` last.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent_of(path))?.sync_all()
 }
 
 #[cfg(test)]
@@ -87,9 +102,31 @@ mod tests {
         assert_eq!(p.part, Path::new("/a/movie.mp4.part"));
         assert_eq!(p.state, Path::new("/a/movie.mp4.ppsp"));
         assert_eq!(p.tree, Path::new("/a/movie.mp4.ppsp-tree"));
-        let p = Places::new(Path::new("movie.mp4"), Some(Path::new("/s")));
-        assert_eq!(p.part, Path::new("movie.mp4.part"));
-        assert_eq!(p.state, Path::new("/s/movie.mp4.ppsp"));
+        // printf /no/such/movie.mp4 | sha256sum
+        let p = Places::new(Path::new("/no/such/movie.mp4"), Some(Path::new("/s")));
+        assert_eq!(p.part, Path::new("/no/such/movie.mp4.part"));
+        assert_eq!(p.state, Path::new("/s/movie.mp4-c39944ab.ppsp"));
+        assert_eq!(p.tree, Path::new("/s/movie.mp4-c39944ab.ppsp-tree"));
+    }
+
+    #[test]
+    fn a_state_dir_tells_content_of_one_name_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        for name in ["a", "b"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("link")).unwrap();
+        let at = |path: &str| Places::new(&dir.path().join(path), Some(&state));
+        let (a, b) = (at("a/m"), at("b/m"));
+        assert!(a.state != b.state && a.tree != b.tree, "{a:?} {b:?}");
+        for other in ["a/./m", "b/../a/m", "link/m"] {
+            let other = at(other);
+            assert_eq!((&other.state, &other.tree), (&a.state, &a.tree), "{other:?}");
+        }
+        let relative = Places::new(Path::new("m"), Some(&state));
+        let absolute = Places::new(&std::env::current_dir().unwrap().join("m"), Some(&state));
+        assert_eq!(relative.state, absolute.state);
     }
 
     #[test]

@@ -222,6 +222,7 @@ fn files_in_the_way_are_left_alone() {
     let error = download(&places, &one).unwrap_err();
     assert!(matches!(error, FileError::Stray(_)) && error.to_string().contains("y.part to begin anew"), "{error}");
     assert_eq!(fs::read(&places.part).unwrap(), b"a browser's");
+    assert!(!places.tree.exists(), "no trace of the attempt");
 
     let places = Places::new(&dir.path().join("z"), None);
     let (mut store, _) = download(&places, &one).unwrap();
@@ -322,6 +323,45 @@ fn names_that_no_download_could_end_under() {
     std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
     assert!(matches!(get("link"), FileError::Dangling(_)));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn what_fails_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = || -> Vec<_> {
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (one, two) = (Sample::new(5000, 1024), Sample::new(7000, 1024));
+    let places = Places::new(&dir.path().join("x"), None);
+    fs::write(&places.content, &two.bytes).unwrap();
+    let tiny = SeedOptions { chunk_size: Some(5), ..SeedOptions::default() };
+    assert!(matches!(FileStore::seed(&places, &tiny, &mut ignore), Err(FileError::Metadata(_))));
+    let mut sized = one.metadata();
+    sized.content_length = Some(5000);
+    for metadata in [one.metadata(), sized] {
+        let opened = FileStore::download(&places, &metadata, &mut ignore);
+        assert!(matches!(opened, Err(FileError::Exists { .. })));
+    }
+    assert_eq!(files(), ["x"]);
+    // What was there before stays, also where it is empty.
+    File::create(&places.tree).unwrap();
+    assert!(FileStore::seed(&places, &tiny, &mut ignore).is_err());
+    assert_eq!(files(), ["x", "x.ppsp-tree"]);
+    fs::remove_file(&places.tree).unwrap();
+    // The state cannot be written: not the first part of a download stays, and no tree.
+    let places = Places::new(&dir.path().join("y"), None);
+    fs::create_dir(dir.path().join("y.ppsp.tmp")).unwrap();
+    assert!(matches!(download(&places, &one), Err(FileError::Io { .. })));
+    assert_eq!(files(), ["x", "y.ppsp.tmp"]);
+    fs::remove_dir(dir.path().join("y.ppsp.tmp")).unwrap();
+    assert_eq!(download(&places, &one).unwrap().1, Opened::New);
+    // What is used is kept.
+    assert_eq!(files(), ["x", "y.part", "y.ppsp", "y.ppsp-tree"]);
+    let places = Places::new(&dir.path().join("x"), None);
+    drop(FileStore::seed(&places, &two.options(), &mut ignore).unwrap());
+    assert!(places.tree.exists());
 }
 
 #[test]

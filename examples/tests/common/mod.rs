@@ -243,6 +243,11 @@ impl Ppsp {
         self.heard.iter().rev().find(|value| value["event"] == event)
     }
 
+    /// How often this was said.
+    pub fn count(&self, event: &str) -> usize {
+        self.heard.iter().filter(|value| value["event"] == event).count()
+    }
+
     /// As a power cut for the process.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

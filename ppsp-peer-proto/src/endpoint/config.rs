@@ -18,7 +18,8 @@ pub struct EndpointConfig {
     /// Channels over all swarms. At the limit `connect` fails and handshakes of others stay unanswered.
     pub max_peers: usize,
     /// Channels that others opened. Less than `max_peers`, so that nobody can fill all slots from outside
-    /// (RFC 7574 §12.6.1, threat HS.1). At the limit handshakes stay unanswered.
+    /// (RFC 7574 §12.6.1, threat HS.1). At the limit a newcomer takes the place of a channel that has been silent for a
+    /// while; where there is none, its handshake stays unanswered.
     pub max_inbound: usize,
     /// Channels that others opened from one public address (of IPv6: one network of 64 bits), over all swarms. At the
     /// limit further handshakes from there stay unanswered. Private addresses are counted with their ports.

@@ -1,6 +1,6 @@
 //! Opening, answering and closing channels (RFC 7574 §3.1.1, §8.4, §12.1).
 
-use alloc::collections::btree_map::Entry;
+use alloc::{collections::btree_map::Entry, vec::Vec};
 use core::{net::SocketAddr, time::Duration};
 
 use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, Instant, RangeSet, SwarmMetadata};
@@ -151,6 +151,9 @@ impl Endpoint {
             }
         }
         if self.inbound_full(remote) {
+            self.make_room(now);
+        }
+        if self.inbound_full(remote) {
             self.shared.stats.dropped_handshakes += 1;
             return;
         }
@@ -184,6 +187,25 @@ impl Endpoint {
             && fits(options, &swarm.state.metadata);
         let welcome = is_unicast(remote) && !self.shared.bans.contains(now, remote) && !from_ourselves;
         (fit && welcome).then(|| (slot, swarm.state.format()))
+    }
+
+    /// A newcomer may take the place of one that others opened and then forgot: which has neither said anything nor
+    /// acknowledged what it was sent for some time. Who went without a word need not be waited for three minutes.
+    fn make_room(&mut self, now: Instant) {
+        const SILENCE: Duration = Duration::from_secs(10);
+        if self.room_made_at.is_some_and(|at| now.saturating_since(at) < Duration::from_secs(1)) {
+            return;
+        }
+        self.room_made_at = Some(now);
+        let silent = |c: &Channel| {
+            let silence = now.saturating_since(c.heard);
+            let owes = c.unanswered >= 3 && silence >= SILENCE;
+            !c.outbound && c.is_up() && (owes || silence >= self.shared.config.keep_alive * 2)
+        };
+        let gone: Vec<usize> = self.channels.iter().filter(|(_, c)| silent(c)).map(|(i, _)| i).collect();
+        for i in gone {
+            self.drop_channel(now, i, Reason::TimedOut, true);
+        }
     }
 
     /// RFC 7574 §12.6.1, threat HS.1: others must not fill all slots.

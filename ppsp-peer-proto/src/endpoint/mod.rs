@@ -121,6 +121,8 @@ pub struct Endpoint {
     /// Channels that others opened, complete: how many, and from where.
     inbound: usize,
     inbound_from: BTreeMap<(IpAddr, u16), usize>,
+    /// When a newcomer last found no place, and those that are silent had to make room.
+    room_made_at: Option<Instant>,
     /// Closing HANDSHAKEs to be sent: where to, to which channel, whether with the version.
     farewells: VecDeque<(SocketAddr, ChannelId, bool)>,
     next_key: u64,
@@ -191,6 +193,7 @@ impl Endpoint {
             half_open: BTreeSet::new(),
             inbound: 0,
             inbound_from: BTreeMap::new(),
+            room_made_at: None,
             farewells: VecDeque::new(),
             next_key: 0,
             stirred: Vec::new(),

@@ -45,6 +45,10 @@ impl<T> Slab<T> {
         self.slots.get_mut(slot)?.as_mut()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.slots.iter().enumerate().filter_map(|(i, slot)| Some((i, slot.as_ref()?)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -126,7 +126,10 @@ impl Upload {
                 self.on_loss(now, entry.chunk, entry.bytes, entry.since);
             }
         }
-        self.queue.push_back(range);
+        // What has just been sent takes no place.
+        if self.queued.intersects(range) {
+            self.queue.push_back(range);
+        }
         true
     }
 
