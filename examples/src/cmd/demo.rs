@@ -330,7 +330,7 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
     let sent = |member: &Member| member.closed.as_ref().and_then(|value| value["uploaded"].as_u64()).unwrap_or(0);
     let seconds = |member: &Member| member.complete.as_ref().and_then(|value| value["seconds"].as_f64()).unwrap_or(0.0);
     out.say(format_args!(
-        "{:<10}  {:>15}  {:>15}  {:>10}  {:>7}  {:>12}",
+        "{:<10} {:>16} {:>16} {:>11} {:>7} {:>13}",
         "", "from the seed", "from leechers", "sent", "seconds", "rate"
     ));
     let mut all = (0, 0);
@@ -340,7 +340,7 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
         if member.addr == seed {
             let copies = sent(member) as f64 / length.max(1) as f64;
             out.say(format_args!(
-                "{:<10}  {:>15}  {:>15}  {:>10}  {:>7}  {copies:>5.2} copies",
+                "{:<10} {:>16} {:>16} {:>11} {:>7} {copies:>6.2} copies",
                 member.name,
                 "",
                 "",
@@ -352,7 +352,7 @@ fn report(out: &Output, members: &[Member], seed: &str, length: u64, took: Durat
         let received = from_seed + from_peers;
         let part = |bytes: u64| format!("{} {:>3}%", units::bytes(bytes), percent(bytes, received));
         out.say(format_args!(
-            "{:<10}  {:>15}  {:>15}  {:>10}  {:>7.1}  {:>12}",
+            "{:<10} {:>16} {:>16} {:>11} {:>7.1} {:>13}",
             member.name,
             part(from_seed),
             part(from_peers),
