@@ -16,7 +16,7 @@ pub(super) async fn run(file: PathBuf, link: &str, out: &mut Output) -> Result<(
     let metadata = link.metadata;
     let path = file.clone();
     let length = watched(out, &mut signals, move |observer| compare(&path, &metadata, observer)).await??;
-    out.event("verified", &json!({ "path": file, "bytes": length }));
+    out.event("verified", &json!({ "path": file.to_string_lossy(), "bytes": length }));
     out.say(format_args!("{}: is the content of the link ({})", file.display(), units::bytes(length)));
     Ok(())
 }
