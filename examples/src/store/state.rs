@@ -303,6 +303,13 @@ mod tests {
         fuzz(&good);
         fuzz(&good[HEADER..good.len() - 4]);
         fuzz(&[0xff; 64]);
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/state_file");
+        let mut files = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            fuzz(&std::fs::read(file.unwrap().path()).unwrap());
+            files += 1;
+        }
+        assert!(files >= 4, "the corpus is gone");
     }
 
     proptest! {
