@@ -113,6 +113,13 @@ impl Output {
         }
     }
 
+    /// An event for programs that asked for more of them.
+    pub fn detail_event(&self, name: &str, fields: &Value) {
+        if self.verbose {
+            self.event(name, fields);
+        }
+    }
+
     /// Something is not as it should be; work goes on.
     pub fn warn(&self, text: impl Display) {
         self.event("warning", &json!({ "message": text.to_string() }));

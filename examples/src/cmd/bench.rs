@@ -1,6 +1,6 @@
 //! Measurements of the whole: two processes, real sockets, real files.
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use serde_json::{Value, json};
 
@@ -52,10 +52,13 @@ async fn measure(args: LoopbackArgs, out: &mut Output) -> Result<(), Failure> {
         .map_err(|e| Failure::other(format!("{}: cannot make a temporary directory: {e}", base.display())))?;
     check_size(args.size.0, dir.path())?;
     let (content, copy) = (dir.path().join("content"), dir.path().join("copy"));
-    let (path, size) = (content.clone(), args.size.0);
-    // In a thread: a signal is heard meanwhile.
-    let written = tokio::task::spawn_blocking(move || write_bytes(&path, size)).await.map_err(Failure::other)?;
-    written.map_err(|e| Failure::other(format!("{}: {e}", content.display())))?;
+    let size = args.size.0;
+    let unwritten = |e| Failure::other(format!("{}: {e}", content.display()));
+    let file = File::create(&content).map_err(unwritten)?;
+    out.detail_event("writing", &json!({ "bytes": size }));
+    // In a thread: a signal is heard meanwhile. It makes no file, so that the directory can go at any moment.
+    let written = tokio::task::spawn_blocking(move || write_bytes(file, size)).await.map_err(Failure::other)?;
+    written.map_err(unwritten)?;
     let (chunk_size, hash) = (args.chunk_size.0.to_string(), args.hash.to_string());
 
     let mut seed = Child::spawn(
