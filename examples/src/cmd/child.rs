@@ -24,6 +24,17 @@ pub(super) struct Child {
     stdin: Option<ChildStdin>,
 }
 
+/// Removes the directory in which children worked. Those that were dropped are ending, and may still write to it.
+pub(super) async fn remove_after_children(dir: tempfile::TempDir) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..END.as_millis() / PAUSE.as_millis() {
+        tokio::time::sleep(PAUSE).await;
+        if std::fs::remove_dir_all(dir.path()).is_ok() || !dir.path().exists() {
+            break;
+        }
+    }
+}
+
 impl Child {
     /// Starts `ppsp` with these arguments and `--json`.
     pub(super) fn spawn<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Result<Self, Failure> {

@@ -12,7 +12,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::{process::Command, sync::mpsc, time::interval};
 
-use super::{child::Child, parse_link, signals::Signals};
+use super::{
+    child::{Child, remove_after_children},
+    parse_link,
+    signals::Signals,
+};
 use crate::{
     cli::{
         args::DemoArgs,
@@ -48,12 +52,14 @@ pub(super) async fn run(args: DemoArgs, out: &mut Output) -> Result<(), Failure>
         .prefix("ppsp-demo-")
         .tempdir()
         .map_err(|e| Failure::other(format!("cannot make a temporary directory: {e}")))?;
-    // Dropped last, and with every way out: the processes first, then their directory.
-    tokio::select! {
+    // With every way out: the processes first, then their directory.
+    let done = tokio::select! {
         biased;
         () = signals.any() => Err(Failure::interrupted()),
         done = show(args, out, dir.path()) => done,
-    }
+    };
+    remove_after_children(dir).await;
+    done
 }
 
 async fn show(args: DemoArgs, out: &mut Output, dir: &Path) -> Result<(), Failure> {
