@@ -101,25 +101,7 @@ impl MemoryStore {
         }
     }
 
-    fn too_far(&self, chunk: ChunkId) -> StoreError {
-        error(format!("chunk {chunk} lies beyond the limit of {} bytes", self.limit))
-    }
-}
-
-impl ContentStore for MemoryStore {
-    fn read_chunk(&mut self, chunk: ChunkId, out: &mut [u8]) -> Result<Read, StoreError> {
-        if !self.held.contains(chunk) {
-            return Ok(Read::Missing);
-        }
-        let Some(data) = self.bytes_of(chunk).and_then(|range| self.content.get(range)) else {
-            return Ok(Read::Missing);
-        };
-        let room = out.get_mut(..data.len()).ok_or_else(|| error("buffer is shorter than a chunk".into()))?;
-        room.copy_from_slice(data);
-        Ok(Read::Ready(data.len()))
-    }
-
-    fn write_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<Write, StoreError> {
+    fn put_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<(), StoreError> {
         let len = data.len() as u64;
         if len > self.chunk_size {
             return Err(error(format!("chunk {chunk} is longer than a chunk")));
@@ -140,8 +122,37 @@ impl ContentStore for MemoryStore {
         if len < self.chunk_size {
             self.size.content_length = Some(end);
         }
-        self.held.insert(ChunkRange::single(chunk));
-        Ok(Write::Done)
+        Ok(())
+    }
+
+    fn too_far(&self, chunk: ChunkId) -> StoreError {
+        error(format!("chunk {chunk} lies beyond the limit of {} bytes", self.limit))
+    }
+}
+
+impl ContentStore for MemoryStore {
+    fn read_chunk(&mut self, chunk: ChunkId, out: &mut [u8]) -> Result<Read, StoreError> {
+        if !self.held.contains(chunk) {
+            return Ok(Read::Missing);
+        }
+        let Some(data) = self.bytes_of(chunk).and_then(|range| self.content.get(range)) else {
+            return Ok(Read::Missing);
+        };
+        let room = out.get_mut(..data.len()).ok_or_else(|| error("buffer is shorter than a chunk".into()))?;
+        room.copy_from_slice(data);
+        Ok(Read::Ready(data.len()))
+    }
+
+    fn write_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<Write, StoreError> {
+        self.write_run(chunk, &[data]).map(|(_, answer)| answer)
+    }
+
+    fn write_run(&mut self, first: ChunkId, chunks: &[&[u8]]) -> Result<(usize, Write), StoreError> {
+        for (i, data) in (0..).zip(chunks) {
+            self.put_chunk(first.saturating_add(i), data)?;
+        }
+        self.held.extend(ChunkRange::with_len(first, chunks.len() as u64));
+        Ok((chunks.len(), Write::Done))
     }
 
     fn read_hash(&mut self, node: Bin) -> Result<Option<Hash>, StoreError> {

@@ -1,7 +1,7 @@
 use alloc::boxed::Box;
 use core::{error::Error, fmt};
 
-use crate::{Bin, ChunkId, ChunkRange, Hash};
+use crate::{Bin, ChunkId, ChunkRange, Claim, Hash};
 
 /// Where the chunks and hashes of one swarm are kept.
 ///
@@ -15,11 +15,26 @@ pub trait ContentStore: Send {
     /// Takes a chunk that has been verified. Every chunk but the last of the content has the full length.
     fn write_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<Write, StoreError>;
 
+    /// Takes neighbouring chunks that have been verified, in order and at least one. Says how many of them, from the first
+    /// on, have the answer; for the others it is called again. For stores to which one large write is cheaper than many
+    /// small ones; as provided it takes the first chunk and leaves the rest.
+    fn write_run(&mut self, first: ChunkId, chunks: &[&[u8]]) -> Result<(usize, Write), StoreError> {
+        match chunks.first() {
+            Some(data) => self.write_chunk(first, data).map(|answer| (1, answer)),
+            None => Ok((0, Write::Done)),
+        }
+    }
+
     /// The hash of a filled node: one that [`write_hash`](Self::write_hash) was given, or that the store can compute.
     fn read_hash(&mut self, node: Bin) -> Result<Option<Hash>, StoreError>;
 
     /// Takes the hash of a filled node, proven to belong to the tree.
     fn write_hash(&mut self, node: Bin, hash: &Hash) -> Result<(), StoreError>;
+
+    /// Takes many hashes, each as [`write_hash`](Self::write_hash) does.
+    fn write_hashes(&mut self, claims: &[Claim]) -> Result<(), StoreError> {
+        claims.iter().try_for_each(|claim| self.write_hash(claim.node, &claim.hash))
+    }
 
     /// The number of chunks has been proven, and the length of the content in bytes where the last chunk is held too.
     /// May be called more than once with growing knowledge.

@@ -137,7 +137,7 @@ pub(super) struct Store(pub(super) Box<dyn ContentStore>);
 impl Store {
     /// Hands over what was proven.
     pub(super) fn keep(&mut self, proven: &[Claim]) -> Result<(), StoreError> {
-        proven.iter().try_for_each(|claim| self.0.write_hash(claim.node, &claim.hash))
+        self.0.write_hashes(proven)
     }
 }
 
