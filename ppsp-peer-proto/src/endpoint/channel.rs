@@ -80,6 +80,17 @@ impl Channel {
         chunks.and_then(|n| ChunkRange::with_len(0, n)).is_some_and(|all| self.have.covers(all))
     }
 
+    /// Gives back the room that lists took while the channel was busy.
+    pub(super) fn give_back_memory(&mut self) {
+        self.down.asked.shrink();
+        self.up.sent.shrink();
+        self.down.to_request.shrink_to_fit();
+        self.down.acks.shrink_to_fit();
+        self.down.claims.shrink_to_fit();
+        self.up.queue.shrink_to_fit();
+        self.up.ahead.shrink_to_fit();
+    }
+
     /// When something is due that no datagram brings about.
     pub(super) fn deadline(&self, keep_alive: Duration, idle_timeout: Duration, half_open: Duration) -> Instant {
         match self.phase {

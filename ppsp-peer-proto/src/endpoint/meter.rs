@@ -70,6 +70,12 @@ impl Bucket {
         self.depth
     }
 
+    /// May `bytes` pass now?
+    pub(super) fn has(&mut self, now: Instant, bytes: u64) -> bool {
+        self.fill(now);
+        self.level >= i128::from(bytes) * 1_000_000
+    }
+
     /// Bytes that may pass now.
     pub(super) fn ready(&mut self, now: Instant) -> u64 {
         self.fill(now);
@@ -91,8 +97,11 @@ impl Bucket {
     }
 
     fn fill(&mut self, now: Instant) {
+        if now <= self.at {
+            return;
+        }
         let passed = now.saturating_since(self.at).as_micros() as i128;
-        self.at = self.at.max(now);
+        self.at = now;
         self.level = (self.level + passed * i128::from(self.rate)).min(i128::from(self.depth) * 1_000_000);
     }
 }

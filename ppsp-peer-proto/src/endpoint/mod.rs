@@ -8,6 +8,7 @@
 mod announce;
 mod bans;
 mod channel;
+mod chunk_map;
 mod config;
 mod download;
 mod event;
@@ -15,6 +16,7 @@ mod handshake;
 mod ledger;
 mod meter;
 mod order;
+mod path_mtu;
 mod pex;
 mod receive;
 mod slab;
@@ -46,6 +48,7 @@ use rand_core::SeedableRng;
 use self::{
     bans::Bans,
     channel::{Channel, Phase},
+    chunk_map::ChunkMap,
     meter::Bucket,
     receive::Batch,
     slab::Slab,
@@ -131,6 +134,7 @@ pub struct Endpoint {
     shared: Shared,
     // Kept between calls for their capacity.
     proven: Vec<Claim>,
+    claims: Vec<Claim>,
     verdicts: Vec<Verdict>,
     late_haves: Vec<ChunkRange>,
     hashes: Vec<Bin>,
@@ -213,6 +217,7 @@ impl Endpoint {
                 config,
             },
             proven: Vec::new(),
+            claims: Vec::new(),
             verdicts: Vec::new(),
             late_haves: Vec::new(),
             hashes: Vec::new(),
@@ -273,7 +278,7 @@ impl Endpoint {
                 held,
                 writing: RangeSet::new(),
                 busy: RangeSet::new(),
-                asked_of: BTreeMap::new(),
+                asked_of: ChunkMap::default(),
                 wanted: None,
                 fresh: RangeSet::new(),
                 announce_at: None,
@@ -375,11 +380,12 @@ impl Endpoint {
     /// Takes what one receive call returned; chunks in it are hashed together.
     pub fn handle<'a>(&mut self, now: Instant, received: impl IntoIterator<Item = Datagrams<'a>>) {
         self.advance(now);
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(core::mem::take(&mut self.claims));
         for datagrams in received {
             self.on_received(now, &datagrams, &mut batch);
         }
         self.verify(now, &mut batch);
+        self.claims = batch.into_claims();
     }
 
     /// Time has come to `now`.
@@ -396,6 +402,19 @@ impl Endpoint {
                             self.shared.wake(i, channel);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// The system refused to send a datagram of `len` bytes to `remote`, for it is too big for the way there. What was in
+    /// it is lost; no larger one is tried.
+    pub fn handle_too_big(&mut self, now: Instant, remote: SocketAddr, len: usize) {
+        self.advance(now);
+        for slot in self.by_key.values() {
+            for &(.., i) in self.at.range((*slot, remote, 0)..=(*slot, remote, usize::MAX)) {
+                if let Some(channel) = self.channels.get_mut(i) {
+                    channel.up.path.on_refused(now, len);
                 }
             }
         }
@@ -534,6 +553,9 @@ impl Endpoint {
             let silent = now.saturating_since(channel.sent) >= self.shared.config.keep_alive;
             if act || silent || channel.pex.is_due() {
                 self.shared.wake(i, channel);
+            }
+            if now.saturating_since(channel.idle_since) >= Duration::from_secs(10) {
+                channel.give_back_memory();
             }
             self.check_download(now, i);
             self.check_announcements(now, i);

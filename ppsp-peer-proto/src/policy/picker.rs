@@ -179,7 +179,7 @@ struct Index {
 }
 
 impl Index {
-    const MIN_SHIFT: u32 = 6;
+    const MIN_SHIFT: u32 = 7;
     const MAX_BLOCKS: u64 = 1 << 15;
 
     fn new(chunks: u64, rng: &mut dyn Rng) -> Self {
