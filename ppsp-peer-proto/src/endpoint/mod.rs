@@ -201,7 +201,7 @@ impl Endpoint {
                 rng: ChaCha20Rng::from_seed(seed),
                 now,
                 stats: Stats::default(),
-                timers: Timers::default(),
+                timers: Timers::new(now),
                 ready: VecDeque::new(),
                 events: VecDeque::new(),
                 bans: Bans::new(config.max_bans, config.ban_time),
@@ -385,6 +385,8 @@ impl Endpoint {
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
+        // The wheel does not turn back, whatever the clock does.
+        let now = self.shared.now;
         while let Some(timer) = self.shared.timers.take_due(now) {
             match timer {
                 Timer::Channel(i) => self.on_channel_timer(now, i),
