@@ -11,11 +11,11 @@ pub(super) struct ChunkMap {
     /// Numbers of the blocks in use, in order, and their places in `blocks`.
     index: VecDeque<(u64, u32)>,
     blocks: Vec<Block>,
-    /// Places out of use.
-    free: Vec<u32>,
+    /// A place out of use, which holds the next as its first value; `blocks.len()` or more: there is none.
+    free: u32,
     /// Entry of `index` found last.
-    latest: usize,
-    len: usize,
+    latest: u32,
+    len: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -34,13 +34,13 @@ impl ChunkMap {
         let old = core::mem::replace(block.values.get_mut(slot)?, value);
         let was = block.used & bit != 0;
         block.used |= bit;
-        self.len += usize::from(!was);
+        self.len += u32::from(!was);
         was.then_some(old)
     }
 
     pub(super) fn remove(&mut self, chunk: ChunkId) -> Option<u32> {
         let at = self.find(chunk / 64)?;
-        self.latest = at;
+        self.latest = at as u32;
         let (bit, slot) = bit(chunk);
         let block = self.block_mut(at)?;
         if block.used & bit == 0 {
@@ -69,7 +69,7 @@ impl ChunkMap {
             let mut hit = block.used & mask;
             block.used &= !mask;
             let emptied = block.used == 0;
-            self.len -= hit.count_ones() as usize;
+            self.len -= hit.count_ones();
             while hit != 0 {
                 let slot = hit.trailing_zeros();
                 hit &= hit - 1;
@@ -104,7 +104,7 @@ impl ChunkMap {
 
     /// Are there at least `n` chunks of a range?
     pub(super) fn has(&self, range: ChunkRange, n: usize) -> bool {
-        if n > self.len {
+        if n > self.len() {
             return false;
         }
         let mut count = 0;
@@ -118,7 +118,7 @@ impl ChunkMap {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -157,8 +157,9 @@ impl ChunkMap {
 
     /// Place in the index of the first block from `number` on.
     fn lower(&self, number: u64) -> usize {
-        if self.index.get(self.latest).is_some_and(|entry| entry.0 == number) {
-            return self.latest;
+        let latest = self.latest as usize;
+        if self.index.get(latest).is_some_and(|entry| entry.0 == number) {
+            return latest;
         }
         self.index.partition_point(|entry| entry.0 < number)
     }
@@ -167,25 +168,31 @@ impl ChunkMap {
     fn enter(&mut self, number: u64) -> usize {
         let at = self.lower(number);
         if self.index.get(at).is_none_or(|entry| entry.0 != number) {
-            let place = self.free.pop().unwrap_or_else(|| {
-                self.blocks.push(Block { used: 0, values: [0; 64] });
-                self.blocks.len() as u32 - 1
-            });
+            let place = self.free.min(self.blocks.len() as u32);
+            match self.blocks.get(place as usize) {
+                Some(block) => self.free = block.values[0],
+                None => {
+                    self.blocks.push(Block { used: 0, values: [0; 64] });
+                    self.free = u32::MAX;
+                }
+            }
             self.index.insert(at, (number, place));
         }
-        self.latest = at;
+        self.latest = at as u32;
         at
     }
 
     /// Drops an empty block.
     fn release(&mut self, at: usize) {
-        if let Some((_, place)) = self.index.remove(at) {
-            self.free.push(place);
+        if let Some((_, place)) = self.index.remove(at)
+            && let Some(block) = self.blocks.get_mut(place as usize)
+        {
+            block.values[0] = core::mem::replace(&mut self.free, place);
         }
     }
 
     /// Gives memory back while nothing is under way.
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn rest(&mut self) {
         if self.is_empty() && !self.blocks.is_empty() {
             *self = Self::default();
         }
@@ -226,7 +233,7 @@ mod tests {
                     _ => {
                         let count = model.range(chunk..=chunk + more).count();
                         prop_assert!(map.has(range, count) && !map.has(range, count + 1));
-                        map.shrink();
+                        map.rest();
                     }
                 }
                 prop_assert_eq!(map.get(chunk), model.get(&chunk).copied());

@@ -41,7 +41,7 @@ pub(super) struct Download {
     /// How many later chunks may overtake one before it is given up.
     reorder: u64,
     /// Given up because others overtook them.
-    given_up: RangeSet,
+    pub(super) given_up: RangeSet,
     /// When to look again for something to ask.
     retry_at: Option<Instant>,
     /// There was nothing to ask when it was last looked for, and nothing has changed since.

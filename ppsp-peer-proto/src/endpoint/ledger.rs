@@ -129,9 +129,9 @@ impl Ledger {
     }
 
     /// Gives memory back while nothing is under way.
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn rest(&mut self) {
         if self.is_empty() {
-            self.by_chunk.shrink();
+            self.by_chunk.rest();
             self.order = VecDeque::new();
         }
     }

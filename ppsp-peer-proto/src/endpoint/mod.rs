@@ -205,7 +205,7 @@ impl Endpoint {
                 rng: ChaCha20Rng::from_seed(seed),
                 now,
                 stats: Stats::default(),
-                timers: Timers::default(),
+                timers: Timers::new(now),
                 ready: VecDeque::new(),
                 events: VecDeque::new(),
                 bans: Bans::new(config.max_bans, config.ban_time),
@@ -391,6 +391,8 @@ impl Endpoint {
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
+        // The wheel does not turn back, whatever the clock does.
+        let now = self.shared.now;
         while let Some(timer) = self.shared.timers.take_due(now) {
             match timer {
                 Timer::Channel(i) => self.on_channel_timer(now, i),
@@ -528,7 +530,8 @@ impl Endpoint {
 
     /// Sets the timer of a channel by its deadlines. What is due already and waits for its turn to send needs none.
     fn schedule(&mut self, i: usize) {
-        if let Some(channel) = self.channels.get(i) {
+        if let Some(channel) = self.channels.get_mut(i) {
+            channel.rest(self.shared.now);
             let c = &self.shared.config;
             let at = channel.deadline(c.keep_alive, c.idle_timeout, c.half_open_timeout);
             if at > self.shared.now || !channel.in_ready {
@@ -553,9 +556,6 @@ impl Endpoint {
             let silent = now.saturating_since(channel.sent) >= self.shared.config.keep_alive;
             if act || silent || channel.pex.is_due() {
                 self.shared.wake(i, channel);
-            }
-            if now.saturating_since(channel.idle_since) >= Duration::from_secs(10) {
-                channel.give_back_memory();
             }
             self.check_download(now, i);
             self.check_announcements(now, i);

@@ -56,7 +56,7 @@ pub(super) struct Upload {
     /// When something sent was last acknowledged.
     acked_at: Instant,
     reorder: u64,
-    presumed_lost: RangeSet,
+    pub(super) presumed_lost: RangeSet,
     lossy_until: Instant,
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,

@@ -6,6 +6,7 @@
 
 mod audit;
 mod content;
+mod crowd;
 mod netem;
 mod peer;
 mod rng;
@@ -15,6 +16,7 @@ mod world;
 
 pub use audit::{Audit, auditor};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
+pub use crowd::Crowd;
 pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
 pub use peer::Peer;
 pub use rng::Chance;
