@@ -1,11 +1,11 @@
 //! Sixteen messages in the lanes of AVX-512, eight for SHA-384 and SHA-512.
 
 use core::arch::x86_64::{
-    __m512i, _mm512_add_epi32, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_castsi128_si512,
+    __m512i, _mm_set_epi8, _mm512_add_epi32, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_castsi128_si512,
     _mm512_extracti32x4_epi32, _mm512_inserti32x4, _mm512_rol_epi32, _mm512_ror_epi32, _mm512_ror_epi64,
     _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi32,
     _mm512_srli_epi64, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
-    _mm512_unpacklo_epi64, _mm512_xor_si512, _mm_set_epi8,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use super::{Blocks, Piece, lanes, load, padding, store};

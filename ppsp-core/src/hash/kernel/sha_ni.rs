@@ -1,10 +1,10 @@
 //! One to four messages interleaved, on the SHA extensions.
 
 use core::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_insert_epi32, _mm_set_epi8, _mm_set_epi32, _mm_setzero_si128,
-    _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32, _mm_sha1rnds4_epu32, _mm_sha256msg1_epu32,
-    _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_unpackhi_epi64,
-    _mm_unpacklo_epi64, _mm_xor_si128,
+    __m128i, _mm_add_epi32, _mm_alignr_epi8, _mm_extract_epi32, _mm_insert_epi32, _mm_set_epi8, _mm_set_epi32,
+    _mm_setzero_si128, _mm_sha1msg1_epu32, _mm_sha1msg2_epu32, _mm_sha1nexte_epu32, _mm_sha1rnds4_epu32,
+    _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
+    _mm_unpackhi_epi64, _mm_unpacklo_epi64, _mm_xor_si128,
 };
 use core::array;
 
@@ -86,8 +86,7 @@ fn sha256<const N: usize>(
     }
     let reverse = reverse_bytes();
     for (lane, out) in out.iter_mut().enumerate().take(N) {
-        let (high, mut low) =
-            (_mm_unpackhi_epi64(cdgh[lane], abef[lane]), _mm_unpacklo_epi64(cdgh[lane], abef[lane]));
+        let (high, mut low) = (_mm_unpackhi_epi64(cdgh[lane], abef[lane]), _mm_unpacklo_epi64(cdgh[lane], abef[lane]));
         if alg == HashAlg::Sha224 {
             low = _mm_insert_epi32::<0>(low, 0);
         }
