@@ -9,6 +9,7 @@
 
 use std::{
     hint::black_box,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -55,6 +56,14 @@ fn orders(test: bool) {
         }
     }
     println!("verify {count} chunks of {SIZE} bytes, {}; one core; ns per chunk", ALG.name());
+    print!("{:>28}:", "the hashes alone");
+    for (backend, select) in BACKENDS {
+        assert!(select());
+        let mut best = Best::default();
+        (0..if test { 1 } else { 9 }).for_each(|_| content.hash_all(&mut best));
+        print!("  {backend} {:4.0}", best.per_chunk(count));
+    }
+    println!();
     let mut best = best.chunks(BACKENDS.len());
     for (name, _) in &sent {
         for batch in batches {
@@ -109,11 +118,12 @@ struct Sent {
     chunk: u64,
     /// Where its bytes lie among those received.
     at: usize,
-    claims: Vec<Claim>,
+    claims: Range<usize>,
 }
 
 struct Received {
     bytes: Vec<u8>,
+    claims: Vec<Claim>,
     sent: Vec<Sent>,
 }
 
@@ -184,9 +194,10 @@ impl Content {
         let mut seen = vec![false; 2 << self.known];
         let mut seen_above = [false; 64];
         let (mut sent, mut bytes) = (Vec::with_capacity(order.len()), Vec::new());
+        let mut claims = Vec::with_capacity(2 * order.len());
         for &chunk in order {
             let chunk = self.from + chunk;
-            let mut claims = Vec::new();
+            let begin = claims.len();
             let mut node = Bin::leaf(chunk).expect("not that far");
             let mut first = |node: Bin| {
                 let within = node.number().wrapping_sub(2 * self.from) as usize;
@@ -202,25 +213,46 @@ impl Content {
                 }
                 node = parent;
             }
-            claims.reverse();
+            claims[begin..].reverse();
+            let of_chunk = begin..claims.len();
             // Received bytes lie in the order in which they came. What repeats is not laid out at length.
             let at = (chunk as usize & ((1 << self.period) - 1)) * SIZE;
             if self.known == self.period {
                 bytes.extend_from_slice(&self.bytes[at..at + SIZE]);
-                sent.push(Sent { chunk, at: bytes.len() - SIZE, claims });
+                sent.push(Sent { chunk, at: bytes.len() - SIZE, claims: of_chunk });
             } else {
-                sent.push(Sent { chunk, at, claims });
+                sent.push(Sent { chunk, at, claims: of_chunk });
             }
         }
         if bytes.is_empty() {
             bytes.clone_from(&self.bytes);
         }
-        Received { bytes, sent }
+        Received { bytes, claims, sent }
+    }
+
+    /// One hash per chunk and one per pair, and nothing else.
+    fn hash_all(&self, best: &mut Best) {
+        best.0.resize(self.bytes.len().div_ceil(PART * SIZE), Duration::MAX);
+        let mut hashes = [self.other; 128];
+        for (part, best) in self.bytes.chunks(PART * SIZE).zip(&mut best.0) {
+            let begun = Instant::now();
+            for group in part.chunks(128 * SIZE) {
+                let mut chunks: [&[u8]; 128] = [&[]; 128];
+                chunks.iter_mut().zip(group.chunks(SIZE)).for_each(|(slot, chunk)| *slot = chunk);
+                hash_chunks(ALG, &chunks, &mut hashes);
+                let mut parents = [self.other; 64];
+                for _ in 0..2 {
+                    hash_pairs(ALG, hashes.as_chunks::<2>().0, &mut parents);
+                }
+                black_box(&parents);
+            }
+            *best = begun.elapsed().min(*best);
+        }
     }
 
     /// What the endpoint does with chunks that arrive, without the endpoint.
     fn time(&self, received: &Received, batch: usize, best: &mut Best) {
-        let Received { bytes, sent } = received;
+        let Received { bytes, claims, sent } = received;
         let mut verifier = Verifier::new(&SwarmMetadata::of_root(&self.root().hash)).expect("metadata is sound");
         assert!(verifier.offer_peaks(&[self.root()], &mut Vec::new()));
         let (mut verdicts, mut proven, mut held) = (Vec::new(), Vec::new(), RangeSet::new());
@@ -232,7 +264,8 @@ impl Content {
                 unverified.clear();
                 unverified.extend(sent.iter().map(|sent| {
                     let data = bytes.get(sent.at..sent.at + SIZE).unwrap_or_default();
-                    Unverified { chunk: sent.chunk, data, claims: [&sent.claims, &[]] }
+                    let claims = claims.get(sent.claims.clone()).unwrap_or_default();
+                    Unverified { chunk: sent.chunk, data, claims: [claims, &[]] }
                 }));
                 verifier.verify(&unverified, &mut verdicts, &mut proven);
                 assert!(verdicts.iter().all(|&verdict| verdict == Verdict::Accepted));

@@ -43,21 +43,33 @@ impl Proven {
         }
     }
 
-    /// The hashes of a node and its sibling, the left one first. Takes `&mut self` to remember the page.
-    pub(crate) fn pair(&mut self, node: Bin) -> [Option<&[u8]>; 2] {
+    /// What is known of a node with this hash, and of its sibling.
+    ///
+    /// Without a branch on what is found, so that the cache misses of one call and the next overlap.
+    #[inline]
+    pub(crate) fn look(&mut self, node: Bin, hash: &[u8]) -> Look {
         let (place, slot) = locate(node);
-        let Some(page) = self.find(place).and_then(|page| self.pages.get(page)) else { return [None; 2] };
+        let Some(page) = self.find(place).and_then(|page| self.pages.get(page)) else { return Look::default() };
         let known = page.known(slot);
-        let start = (slot & !1) * self.hash_len;
-        let Some(both) = page.hashes.get(start..start + 2 * self.hash_len) else { return [None; 2] };
-        let (left, right) = both.split_at(self.hash_len);
-        [(known & 1 != 0).then_some(left), (known & 2 != 0).then_some(right)]
+        let Some(stored) = page.hashes.get(slot * self.hash_len..(slot + 1) * self.hash_len) else {
+            return Look::default();
+        };
+        // All functions have hashes of whole words.
+        let (stored_words, words) = (stored.as_chunks::<4>().0, hash.as_chunks::<4>().0);
+        let differ = stored_words
+            .iter()
+            .zip(words)
+            .fold(0, |differ, (&a, &b)| differ | (u32::from_ne_bytes(a) ^ u32::from_ne_bytes(b)));
+        let (own, beside) = (known >> (slot & 1) & 1 != 0, known >> (!slot & 1) & 1 != 0);
+        Look { known: own, equal: own & (differ == 0) & (stored.len() == hash.len()), sibling_known: beside }
     }
 
-    /// The hash of a node.
+    /// The hash of a node. Takes `&mut self` to remember the page.
+    #[inline]
     pub(crate) fn get(&mut self, node: Bin) -> Option<&[u8]> {
-        let [left, right] = self.pair(node);
-        if node.is_left() { left } else { right }
+        let (place, slot) = locate(node);
+        let page = self.find(place)?;
+        self.pages.get(page)?.get(slot, self.hash_len)
     }
 
     /// As [`get`](Self::get), by value.
@@ -67,28 +79,22 @@ impl Proven {
 
     /// Enters a node. `true` if it was not there.
     pub(crate) fn set(&mut self, node: Bin, hash: &Hash) -> bool {
-        let pair = if node.is_left() { [Some(hash), None] } else { [None, Some(hash)] };
-        self.set_pair(node, pair) != [false; 2]
-    }
-
-    /// Enters a node, its sibling, or both, the left one first. `true` for what was not there.
-    pub(crate) fn set_pair(&mut self, node: Bin, pair: [Option<&Hash>; 2]) -> [bool; 2] {
         let (place, slot) = locate(node);
         let len = self.hash_len;
-        let Some(page) = self.find(place).or_else(|| self.add(place)) else { return [false; 2] };
-        let Some(page) = self.pages.get_mut(page) else { return [false; 2] };
-        let known = page.known(slot);
-        let start = (slot & !1) * len;
-        let Some(both) = page.hashes.get_mut(start..start + 2 * len) else { return [false; 2] };
-        let mut entered = 0;
-        for ((bit, bytes), hash) in [1, 2].into_iter().zip(both.chunks_exact_mut(len)).zip(pair) {
-            if let Some(hash) = hash.map(Hash::as_bytes).filter(|hash| hash.len() == len) {
-                bytes.copy_from_slice(hash);
-                entered |= bit;
-            }
-        }
-        page.enter(slot, entered);
-        [1, 2].map(|bit| entered & !known & bit != 0)
+        let Some(page) = self.find(place).or_else(|| self.add(place)) else { return false };
+        self.pages.get_mut(page).is_some_and(|page| page.set(slot, len, hash))
+    }
+
+    /// Enters a left node and its right sibling, or one of them. `true` for what was not there.
+    #[inline]
+    pub(crate) fn set_pair(&mut self, node: Bin, left: Option<&Hash>, right: Option<&Hash>) -> (bool, bool) {
+        let (place, slot) = locate(node);
+        let len = self.hash_len;
+        let Some(page) = self.find(place).or_else(|| self.add(place)) else { return (false, false) };
+        let Some(page) = self.pages.get_mut(page) else { return (false, false) };
+        let slot = slot & !1;
+        let left = left.is_some_and(|hash| page.set(slot, len, hash));
+        (left, right.is_some_and(|hash| page.set(slot + 1, len, hash)))
     }
 
     /// The first page of a band at or after `from`, up to `last`.
@@ -138,6 +144,7 @@ impl Proven {
         self.pages.len() - self.free.len()
     }
 
+    #[inline]
     fn find(&mut self, place: Place) -> Option<usize> {
         match self.fingers.get(place.band as usize) {
             Some(&(number, page)) if number == place.number => Some(page as usize),
@@ -258,6 +265,15 @@ impl Proven {
     }
 }
 
+/// What is known of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) known: bool,
+    /// Is its hash known to be this one?
+    pub(crate) equal: bool,
+    pub(crate) sibling_known: bool,
+}
+
 /// Levels of a page.
 pub(crate) const LEVELS: u32 = 6;
 
@@ -277,12 +293,30 @@ struct Page {
 
 impl Page {
     /// What of the pair at a slot is in use, the left one in the lowest bit.
+    #[inline]
     fn known(&self, slot: usize) -> u64 {
         self.valid[slot >> 6 & 1] >> (slot & 62) & 3
     }
 
-    fn enter(&mut self, slot: usize, bits: u64) {
-        self.valid[slot >> 6 & 1] |= bits << (slot & 62);
+    #[inline]
+    fn get(&self, slot: usize, len: usize) -> Option<&[u8]> {
+        if self.valid[slot >> 6 & 1] >> (slot & 63) & 1 == 0 {
+            return None;
+        }
+        self.hashes.get(slot * len..(slot + 1) * len)
+    }
+
+    #[inline]
+    fn set(&mut self, slot: usize, len: usize, hash: &Hash) -> bool {
+        let hash = hash.as_bytes();
+        let Some(bytes) = self.hashes.get_mut(slot * len..(slot + 1) * len).filter(|_| hash.len() == len) else {
+            return false;
+        };
+        bytes.copy_from_slice(hash);
+        let (word, bit) = (&mut self.valid[slot >> 6 & 1], 1 << (slot & 63));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
     }
 }
 
@@ -386,6 +420,10 @@ mod tests {
                 if i % 16 == 0 {
                     for (&node, hash) in &model {
                         prop_assert_eq!(map.hash(node), Some(*hash));
+                        let look = map.look(node, hash.as_bytes());
+                        prop_assert!(look.known && look.equal);
+                        prop_assert!(!map.look(node, &[9; 32]).equal && !map.look(node, &[]).equal);
+                        prop_assert_eq!(look.sibling_known, model.contains_key(&node.sibling().unwrap()));
                         prop_assert_eq!(map.get(node.sibling().unwrap()).is_some(), model.contains_key(&node.sibling().unwrap()));
                     }
                 }

@@ -19,7 +19,7 @@
 use alloc::vec::Vec;
 
 use super::{Trust, Unverified, Verdict, Verifier, claimed};
-use crate::{Bin, Claim, Hash, hash_chunks, hash_pairs, is_filled};
+use crate::{Bin, Claim, Hash, hash_chunks, hash_pairs, is_filled, proven::Look};
 
 /// Scratch memory of [`Verifier::verify_part`].
 #[derive(Clone, Debug, Default)]
@@ -64,6 +64,7 @@ struct Climb {
     leader: u32,
     /// Which of the level's hashes is the node's.
     hash: u32,
+    look: Look,
 }
 
 /// Two siblings on the way up.
@@ -147,7 +148,7 @@ impl Verifier {
                     chunk.chunk < last && chunk.data.len() == self.chunk_size
                 };
                 if let Some(node) = Bin::leaf(chunk.chunk).filter(|_| plain) {
-                    t.climbs.push(Climb { node, leader, hash: leader });
+                    t.climbs.push(Climb { node, leader, hash: leader, look: Look::default() });
                 }
             }
             hash_chunks(self.alg, data.get(..group.len()).unwrap_or_default(), leaves);
@@ -172,20 +173,23 @@ impl Verifier {
         let end = self.chunks.unwrap_or(0);
         let from = t.pairs.len();
         let hashes = if from == 0 { &t.leaves } else { &t.hashes };
+        // All lookups of a level first: they wait for memory, and need not wait for each other.
+        for climb in &mut t.climbs {
+            let hash = hash_of(hashes, climb).map_or(&[][..], Hash::as_bytes);
+            climb.look = self.proven.look(climb.node, hash);
+        }
         let (mut next, mut kept) = (0, 0);
         while let Some(&one) = t.climbs.get(next) {
             let two = t.climbs.get(next + 1).copied().filter(|two| one.node.sibling() == Some(two.node));
             next += 1 + usize::from(two.is_some());
-            let known = self.proven.pair(one.node);
             let mut open = if one.node.is_left() { [Some(one), two] } else { [None, Some(one)] };
-            for (climb, known) in open.iter_mut().zip(known) {
-                if let (Some(ended), Some(known)) = (*climb, known) {
-                    *climb = None;
-                    if hash_of(hashes, &ended).is_some_and(|hash| hash.as_bytes() == known)
-                        && let Some(fate) = t.fates.get_mut(ended.leader as usize)
-                    {
-                        *fate = Fate::Proven;
-                    }
+            for climb in &mut open {
+                let Some(ended) = climb.filter(|climb| climb.look.known) else { continue };
+                *climb = None;
+                if let Some(fate) = t.fates.get_mut(ended.leader as usize)
+                    && ended.look.equal
+                {
+                    *fate = Fate::Proven;
                 }
             }
             if let [Some(left), Some(right)] = open {
@@ -211,9 +215,8 @@ impl Verifier {
                 [None, None] => continue,
                 [Some(climb), None] | [None, Some(climb)] => {
                     let (Some(beside), Some(hash)) = (climb.node.sibling(), hash_of(hashes, &climb)) else { continue };
-                    let [left, right] = known;
-                    let known = if climb.node.is_left() { right } else { left };
-                    let (sibling, claimed) = if let Some(known) = known.and_then(Hash::from_bytes) {
+                    let (sibling, claimed) = if climb.look.sibling_known {
+                        let Some(known) = self.proven.hash(beside) else { continue };
                         (known, false)
                     } else if beside.first_chunk() >= end {
                         (Hash::empty(self.alg), false)
@@ -237,7 +240,7 @@ impl Verifier {
             let hash = (t.pairs.len() - from) as u32;
             t.pairs.push(pair);
             if let Some(slot) = t.climbs.get_mut(kept) {
-                *slot = Climb { node, leader: climb.leader, hash };
+                *slot = Climb { node, leader: climb.leader, hash, look: Look::default() };
                 kept += 1;
             }
         }
@@ -256,12 +259,13 @@ impl Verifier {
         while let (Some(step), Some([left, right])) = (t.steps.get(at as usize), t.pairs.get(at as usize)) {
             at = step.before;
             let [l, r] = step.proves;
-            let [new_left, new_right] = self.proven.set_pair(step.node, [l.then_some(left), r.then_some(right)]);
-            let Some((ln, rn)) = step.node.parent().and_then(Bin::children) else { continue };
-            for (new, node, hash) in [(new_left, ln, left), (new_right, rn, right)] {
-                if new && is_filled(node, chunks) {
-                    proven.push(Claim { node, hash: *hash });
-                }
+            let (new_l, new_r) = self.proven.set_pair(step.node, l.then_some(left), r.then_some(right));
+            let Some((l, r)) = step.node.parent().and_then(Bin::children) else { continue };
+            if new_l && is_filled(l, chunks) {
+                proven.push(Claim { node: l, hash: *left });
+            }
+            if new_r && is_filled(r, chunks) {
+                proven.push(Claim { node: r, hash: *right });
             }
         }
     }
