@@ -83,7 +83,7 @@ mod tests {
         };
         for minutes in [1, 2, 10] {
             let mut minima = Minima::new(minutes);
-            let mut all: std::vec::Vec<(u64, i64)> = std::vec::Vec::new();
+            let mut all: Vec<(u64, i64)> = Vec::new();
             let mut now = 5;
             for _ in 0..1000 {
                 now += if numbers() % 3 == 0 { numbers() % 5 } else { 0 };

@@ -18,7 +18,7 @@ pub use audit::{Audit, auditor};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
 pub use crowd::Crowd;
 pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
-pub use peer::Peer;
+pub use peer::{Peer, peer_key};
 pub use rng::Chance;
 pub use scripted::{Character, Flooder, Gives, Manners, Puppet, Received, Seen, Speech, has_message};
 pub use swarm::{Acquaintance, Builder, Swarm, node_address};
