@@ -37,6 +37,18 @@ pub struct Counters {
     pub too_big: u64,
 }
 
+impl Counters {
+    /// Adds those of another socket.
+    pub fn add(&mut self, other: &Self) {
+        self.datagrams_out += other.datagrams_out;
+        self.runs_out += other.runs_out;
+        self.datagrams_in += other.datagrams_in;
+        self.runs_in += other.runs_in;
+        self.refused += other.refused;
+        self.too_big += other.too_big;
+    }
+}
+
 /// A UDP socket that sends runs of datagrams with one call (GSO) and receives them so (GRO), where the system can.
 ///
 /// Bound to `[::]` it speaks IPv4 too; callers never see IPv4 addresses inside IPv6 ones.
