@@ -136,6 +136,9 @@ pub struct SeedArgs {
     #[arg(long, env = set("PPSP_REHASH"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
           default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     pub rehash: Option<bool>,
+    /// Sockets to serve from, each with a thread of its own; they share the port, and the limits in equal parts [default: 1]
+    #[arg(long, env = set("PPSP_SOCKETS"), value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub sockets: Option<u16>,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
@@ -177,7 +180,7 @@ pub struct DemoArgs {
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Move generated content between two processes over UDP on the loopback interface
+    /// Move generated content from a seed to leechers over UDP on the loopback interface
     #[command(after_help = EXIT_CODES)]
     Loopback(LoopbackArgs),
 }
@@ -185,7 +188,7 @@ pub enum BenchCommand {
 /// Flags of `bench loopback`.
 #[derive(Args, Clone, Debug)]
 pub struct LoopbackArgs {
-    /// How much
+    /// How much, to each leecher
     #[arg(long, default_value = "256MiB", value_name = "SIZE", env = set("PPSP_SIZE"))]
     pub size: Size,
     /// Bytes in a chunk
@@ -194,9 +197,33 @@ pub struct LoopbackArgs {
     /// Hash function
     #[arg(long, default_value = "sha256", value_name = "NAME", env = set("PPSP_HASH"))]
     pub hash: HashName,
+    /// How many leechers at the same time
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", env = set("PPSP_LEECHERS"), value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub leechers: u16,
+    /// Where content lies: in files of 'ppsp seed' and 'ppsp get', a process each (file), or in the memory of threads (memory)
+    #[arg(long, default_value = "file", value_name = "KIND", env = set("PPSP_STORE"))]
+    pub store: StoreKind,
+    /// Sockets of the seed, each with a thread of its own; only with --store file
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", env = set("PPSP_SOCKETS"), value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub sockets: u16,
+    /// Processor cores to use: seed and leechers are pinned to one each, in turn [default: as the system likes]
+    #[arg(long, value_name = "NUMBER", env = set("PPSP_CORES"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
+    /// How many times
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", env = set("PPSP_REPEAT"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeat: u16,
     /// Directory for the content [default: /dev/shm where it is, else the temporary directory]
     #[arg(long, value_name = "DIR", env = set("PPSP_DIR"))]
     pub dir: Option<PathBuf>,
+}
+
+/// Where the content of a measurement lies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StoreKind {
+    /// In files.
+    File,
+    /// In memory.
+    Memory,
 }
 
 /// A hash function by its name.
@@ -240,6 +267,17 @@ impl std::str::FromStr for Pex {
             "off" => Ok(Self::Off),
             "private" => Ok(Self::Private),
             _ => Err(format!("'{text}' is not one of off, private")),
+        }
+    }
+}
+
+impl std::str::FromStr for StoreKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "file" => Ok(Self::File),
+            "memory" => Ok(Self::Memory),
+            _ => Err(format!("'{text}' is not one of file, memory")),
         }
     }
 }

@@ -28,6 +28,7 @@ pub struct ConfigFile {
     hash: Option<HashName>,
     addressing: Option<AddressingName>,
     rehash: Option<bool>,
+    sockets: Option<u16>,
     output: Option<std::path::PathBuf>,
     seed_after: Option<SeedAfter>,
     timeout: Option<Span>,
@@ -47,6 +48,9 @@ impl ConfigFile {
         if config.max_peers.is_some_and(|peers| !(1..=65_535).contains(&peers)) {
             return Err(Failure::usage(format!("{}: max-peers is not between 1 and 65535", path.display())));
         }
+        if config.sockets.is_some_and(|sockets| !(1..=64).contains(&sockets)) {
+            return Err(Failure::usage(format!("{}: sockets is not between 1 and 64", path.display())));
+        }
         Ok(config)
     }
 
@@ -65,6 +69,7 @@ impl ConfigFile {
         args.hash = args.hash.or(self.hash);
         args.addressing = args.addressing.or(self.addressing);
         args.rehash = args.rehash.or(self.rehash);
+        args.sockets = args.sockets.or(self.sockets);
         self.fill_net(&mut args.net);
     }
 
@@ -120,6 +125,10 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 
 # Hash files again although that has been done before.
 #rehash = false
+
+# Sockets that 'ppsp seed' serves from, each with a thread of its own. They share the port; each has an equal part of the
+# limits above, and a peer has to do with one of them.
+#sockets = 1
 
 # File or directory that 'ppsp get' writes to. Without it: the name in the link.
 #output = "/srv/video/"

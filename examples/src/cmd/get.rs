@@ -38,9 +38,9 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     if peers.is_empty() && !places.content.exists() {
         return Err(nobody_to_ask(&link));
     }
-    let socket = match args.net.listen {
-        Some(listen) => bind(listen.0)?,
-        None => bind_any(0)?,
+    let sockets = match args.net.listen {
+        Some(listen) => bind(listen.0, 1)?,
+        None => bind_any(0, 1)?,
     };
     let metadata = link.metadata.clone();
     let opening = watched(out, &mut signals, move |observer| FileStore::download(&places, &metadata, observer));
@@ -60,7 +60,7 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     } else if peers.is_empty() {
         return Err(nobody_to_ask(&link));
     }
-    let mut session = Session::open(out, &mut signals, &args.net, store, socket)?;
+    let mut session = Session::open(out, &mut signals, &args.net, store, sockets)?;
     session.give_peers(&peers);
     if fetch {
         let patience = args.timeout.map_or(DEFAULT_PATIENCE, |span| span.0);

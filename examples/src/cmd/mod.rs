@@ -12,6 +12,7 @@ mod session;
 mod signals;
 mod usage;
 mod verify;
+mod workers;
 
 use std::process::ExitCode;
 

@@ -27,9 +27,10 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
         rehash: args.rehash.unwrap_or(false),
     };
     // An address that cannot be used is better known before an hour of hashing.
-    let socket = match args.net.listen {
-        Some(listen) => bind(listen.0)?,
-        None => bind_any(DEFAULT_PORT).or_else(|_| bind_any(0))?,
+    let sockets = usize::from(args.sockets.unwrap_or(1));
+    let sockets = match args.net.listen {
+        Some(listen) => bind(listen.0, sockets)?,
+        None => bind_any(DEFAULT_PORT, sockets).or_else(|_| bind_any(0, sockets))?,
     };
     let peers = resolve(&args.net.peer).await?;
     let places = Places::new(&args.file, args.net.state_dir.as_deref());
@@ -37,9 +38,9 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
         watched(out, &mut signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
     let metadata = store.metadata();
     tell_opened(out, opened, &store);
-    warn_of_big_chunks(out, &metadata, socket.local_addr().ok());
+    warn_of_big_chunks(out, &metadata, sockets.first().and_then(|socket| socket.local_addr().ok()));
 
-    let mut session = Session::open(out, &mut signals, &args.net, store, socket)?;
+    let mut session = Session::open(out, &mut signals, &args.net, store, sockets)?;
     let addr = session.local_addr().map_err(Failure::other)?;
     let mut link = Link::new(metadata);
     link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);

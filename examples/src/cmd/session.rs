@@ -1,13 +1,13 @@
-//! One swarm on one socket, from opening to closing: what `seed` and `get` share.
+//! One swarm, from opening to closing: what `seed` and `get` share.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
-use ppsp_peer_proto::{ConnectError, Endpoint, EndpointConfig, Event, SwarmConfig, SwarmKey};
+use ppsp_peer_proto::{ConnectError, EndpointConfig, Event, SwarmKey};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
@@ -18,6 +18,7 @@ use super::{
     peers::{PeerBook, explain, name},
     signals::Signals,
     usage,
+    workers::{self, Tally, Told, Workers},
 };
 use crate::{
     cli::{
@@ -31,15 +32,13 @@ use crate::{
 };
 
 /// Between two looks at progress, peers and the clock.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 /// Between two checkpoints of the store.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
 /// Span over which rates are taken.
 const RATE_SPAN: Duration = Duration::from_secs(3);
-/// Peers whose bytes are counted one by one: a seed may meet any number in its life.
-const MAX_ACCOUNTS: usize = 1024;
 /// How long closing may take: sending the last datagrams, and making the store durable.
-const CLOSE_SEND: Duration = Duration::from_millis(300);
+pub(super) const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_SAVE: Duration = Duration::from_millis(1400);
 
 /// What is to be waited for.
@@ -51,7 +50,7 @@ pub(super) enum Goal {
     Serve { until: Option<Instant> },
 }
 
-/// One swarm on one socket.
+/// One swarm on one socket, or on several.
 pub(super) struct Session<'a> {
     pub(super) out: &'a mut Output,
     signals: &'a mut Signals,
@@ -63,29 +62,31 @@ pub(super) struct Session<'a> {
     /// When a peer was last up.
     last_up: Instant,
     samples: VecDeque<(Instant, u64, u64)>,
-    /// Bytes from and to each peer, as far as known, of the first `MAX_ACCOUNTS` peers.
-    moved: BTreeMap<SocketAddr, (u64, u64)>,
+    /// What the endpoint here has done.
+    own: Tally,
+    /// What all endpoints have done.
+    tally: Tally,
+    workers: Workers,
     last_checkpoint: Instant,
     checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the socket and the swarm, and says `listening`.
+    /// Opens the swarm on the first socket here, on each of the others in a thread, and says `listening`.
     pub(super) fn open(
         out: &'a mut Output,
         signals: &'a mut Signals,
         args: &NetArgs,
         store: FileStore,
-        socket: Socket,
+        mut sockets: Vec<UdpSocket>,
     ) -> Result<Self, Failure> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
+        let no_socket = |e: io::Error| Failure::network(format!("the socket failed: {e}"));
+        let config = workers::share(endpoint_config(args, store.is_finished()), sockets.len());
         let clock = Clock::new();
-        let mut endpoint = Endpoint::new(endpoint_config(args, store.is_finished()), seed, clock.now());
-        let config = SwarmConfig::new(store.metadata());
-        let swarm = endpoint.open(clock.now(), config, Box::new(store.clone())).map_err(Failure::other)?;
-        let driver = Driver::new(endpoint, socket, clock);
-        let addr = driver.local_addr().map_err(|e| Failure::network(format!("the socket has no address: {e}")))?;
+        let first = Socket::new(sockets.swap_remove(0)).map_err(no_socket)?;
+        let (driver, swarm) = workers::open(config.clone(), &store, clock, first)?;
+        let addr = driver.local_addr().map_err(no_socket)?;
+        let workers = Workers::start(sockets, &config, &store, clock)?;
         out.listening(addr);
         let now = Instant::now();
         Ok(Self {
@@ -98,7 +99,9 @@ impl<'a> Session<'a> {
             started: now,
             last_up: now,
             samples: VecDeque::new(),
-            moved: BTreeMap::new(),
+            own: Tally::default(),
+            tally: Tally::default(),
+            workers,
             last_checkpoint: now,
             checkpoint: None,
         })
@@ -136,6 +139,7 @@ impl<'a> Session<'a> {
                         return Ok(());
                     }
                 }
+                Some(told) = self.workers.next() => self.hear(told)?,
                 turned = self.driver.turn() => turned.map_err(|e| Failure::network(format!("the socket failed: {e}")))?,
             }
             while let Some(event) = self.driver.endpoint.poll_event() {
@@ -151,14 +155,8 @@ impl<'a> Session<'a> {
     fn handle(&mut self, event: Event) -> Result<(), Failure> {
         let now = Instant::now();
         match event {
-            Event::PeerUp { remote, .. } => {
-                self.book.up(remote);
-                self.out.peer_up(remote);
-            }
-            Event::PeerDown { remote, reason, .. } => {
-                self.book.down(remote, reason, now);
-                self.out.peer_down(remote, name(reason), explain(reason));
-            }
+            Event::PeerUp { remote, .. } => self.hear(Told::Up(remote))?,
+            Event::PeerDown { remote, reason, .. } => self.hear(Told::Down(remote, reason))?,
             Event::PeersLearned { .. } => {
                 let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
                 while let Some(mut swarm) = self.driver.endpoint.swarm_mut(self.swarm) {
@@ -169,19 +167,24 @@ impl<'a> Session<'a> {
                     learned[..count].iter().for_each(|&addr| self.book.learn(addr, now));
                 }
             }
-            Event::SwarmFailed { .. } => {
-                // A file cut short cannot be read: that it changed is the better word.
-                self.store.check_unchanged()?;
-                let error = self.driver.endpoint.swarm_mut(self.swarm).and_then(|mut swarm| swarm.take_error());
-                return Err(match error {
-                    Some(error) => match error.0.downcast::<FileError>() {
-                        Ok(error) => Failure::from(*error),
-                        Err(error) => Failure::other(error),
-                    },
-                    None => Failure::other("the swarm failed"),
-                });
-            }
+            Event::SwarmFailed { .. } => return Err(swarm_failure(&mut self.driver, self.swarm, &self.store)),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is told of a peer here and of one of a worker.
+    fn hear(&mut self, told: Told) -> Result<(), Failure> {
+        match told {
+            Told::Up(remote) => {
+                self.book.up(remote);
+                self.out.peer_up(remote);
+            }
+            Told::Down(remote, reason) => {
+                self.book.down(remote, reason, Instant::now());
+                self.out.peer_down(remote, name(reason), explain(reason));
+            }
+            Told::Failed(failure) => return Err(failure),
         }
         Ok(())
     }
@@ -230,17 +233,11 @@ impl<'a> Session<'a> {
     }
 
     fn measure(&mut self, now: Instant) -> Progress {
+        self.own.update(&self.driver, self.swarm);
+        self.tally.clone_from(&self.own);
+        self.workers.add_to(&mut self.tally);
         let Some(swarm) = self.driver.endpoint.swarm(self.swarm) else { return Progress::default() };
-        let (downloaded, uploaded) = (swarm.downloaded(), swarm.uploaded());
-        let mut peers = 0;
-        for stats in swarm.peers().filter_map(|peer| self.driver.endpoint.peer(peer)) {
-            peers += 1;
-            if self.moved.len() >= MAX_ACCOUNTS && !self.moved.contains_key(&stats.remote) {
-                continue;
-            }
-            let moved = self.moved.entry(stats.remote).or_default();
-            *moved = (moved.0.max(stats.downloaded), moved.1.max(stats.uploaded));
-        }
+        let Tally { peers, downloaded, uploaded, .. } = self.tally;
         self.samples.push_back((now, downloaded, uploaded));
         while self.samples.front().is_some_and(|(then, ..)| now.duration_since(*then) > RATE_SPAN) {
             self.samples.pop_front();
@@ -303,17 +300,9 @@ impl<'a> Session<'a> {
         if !self.store.is_finished() {
             return Ok(false);
         }
-        let swarm = self.driver.endpoint.swarm(self.swarm);
-        let (downloaded, uploaded) = swarm.map_or((0, 0), |swarm| (swarm.downloaded(), swarm.uploaded()));
-        let mut fields = json!({
-            "bytes": self.store.held_bytes(),
-            "seconds": seconds,
-            "downloaded": downloaded,
-            "uploaded": uploaded,
-            "path": self.store.path().to_string_lossy(),
-            "peers": self.moved_by_peer(),
-        });
-        add_usage(&mut fields);
+        let mut fields = self.result(seconds);
+        fields["bytes"] = json!(self.store.held_bytes());
+        fields["path"] = json!(self.store.path().to_string_lossy());
         self.out.clear();
         self.out.event("complete", &fields);
         let held = self.store.held_bytes();
@@ -322,35 +311,41 @@ impl<'a> Session<'a> {
             "{}: complete, {} in {seconds:.1} s ({}), every chunk verified",
             path.display(),
             crate::cli::units::bytes(held),
-            crate::cli::units::rate((downloaded as f64 / seconds.max(0.001)) as u64),
+            crate::cli::units::rate((self.tally.downloaded as f64 / seconds.max(0.001)) as u64),
         ));
         Ok(true)
     }
 
-    fn moved_by_peer(&self) -> Value {
+    /// What has been done so far.
+    fn result(&self, seconds: f64) -> Value {
+        let Tally { downloaded, uploaded, moved, network, .. } = &self.tally;
         let one = |(addr, (down, up)): (&SocketAddr, &(u64, u64))| json!({ "addr": addr, "downloaded": down, "uploaded": up });
-        self.moved.iter().map(one).collect()
+        let mut fields = json!({
+            "seconds": seconds,
+            "downloaded": downloaded,
+            "uploaded": uploaded,
+            "peers": moved.iter().map(one).collect::<Value>(),
+            "datagrams_in": network.datagrams_in,
+            "datagrams_out": network.datagrams_out,
+            "runs_in": network.runs_in,
+            "runs_out": network.runs_out,
+        });
+        add_usage(&mut fields);
+        fields
     }
 
     /// Says goodbye to all peers and makes durable what is held, within two seconds. To be called once, at the end: `run`
     /// does so where it fails.
     pub(super) async fn close(&mut self) -> Result<(), Failure> {
         self.measure(Instant::now());
-        let swarm = self.driver.endpoint.swarm(self.swarm);
-        let (downloaded, uploaded) = swarm.map_or((0, 0), |swarm| (swarm.downloaded(), swarm.uploaded()));
         let store = self.store.clone();
         let save = tokio::task::spawn_blocking(move || store.checkpoint());
         let now = self.driver.now();
         _ = self.driver.endpoint.close(now, self.swarm);
-        _ = self.driver.flush(CLOSE_SEND).await;
+        tokio::join!(self.driver.flush(CLOSE_SEND), self.workers.close()).0.ok();
         let saved = timeout(CLOSE_SAVE, save).await;
-        let mut fields = json!({
-            "seconds": self.started.elapsed().as_secs_f64(),
-            "downloaded": downloaded,
-            "uploaded": uploaded,
-            "peers": self.moved_by_peer(),
-        });
-        add_usage(&mut fields);
+        self.measure(Instant::now());
+        let fields = self.result(self.started.elapsed().as_secs_f64());
         self.out.clear();
         self.out.event("closed", &fields);
         match saved {
@@ -365,8 +360,7 @@ impl<'a> Session<'a> {
     fn say_stopped(&self, goal: Goal) {
         match goal {
             Goal::Serve { .. } => {
-                let sent: u64 = self.moved.values().map(|(_, up)| up).sum();
-                self.out.say(format_args!("stopped; {} sent", crate::cli::units::bytes(sent)));
+                self.out.say(format_args!("stopped; {} sent", crate::cli::units::bytes(self.tally.uploaded)));
             }
             Goal::Fetch { .. } => self.out.say(format_args!(
                 "stopped; {} are kept in {}, the same command goes on from there",
@@ -393,9 +387,24 @@ pub(super) fn add_usage(fields: &mut Value) {
     fields["peak_rss_mib"] = json!(usage::peak_rss_mib());
 }
 
-/// Opens a socket; the address that is in use is named.
-pub(super) fn bind(addr: SocketAddr) -> Result<Socket, Failure> {
-    Socket::bind(addr).map_err(|e| {
+/// What the swarm failed of.
+pub(super) fn swarm_failure(driver: &mut Driver, swarm: SwarmKey, store: &FileStore) -> Failure {
+    // A file cut short cannot be read: that it changed is the better word.
+    if let Err(changed) = store.check_unchanged() {
+        return changed.into();
+    }
+    match driver.endpoint.swarm_mut(swarm).and_then(|mut swarm| swarm.take_error()) {
+        Some(error) => match error.0.downcast::<FileError>() {
+            Ok(error) => Failure::from(*error),
+            Err(error) => Failure::other(error),
+        },
+        None => Failure::other("the swarm failed"),
+    }
+}
+
+/// Opens a socket, or several that share an address; the address that is in use is named.
+pub(super) fn bind(addr: SocketAddr, sockets: usize) -> Result<Vec<UdpSocket>, Failure> {
+    Socket::bind_group(addr, sockets).map_err(|e| {
         Failure::network(match e.kind() {
             io::ErrorKind::AddrInUse => format!("cannot listen on {addr}: another program uses this port"),
             _ => format!("cannot listen on {addr}: {e}"),
@@ -404,8 +413,8 @@ pub(super) fn bind(addr: SocketAddr) -> Result<Socket, Failure> {
 }
 
 /// Any port of all addresses, of both IP versions where the system has both.
-pub(super) fn bind_any(port: u16) -> Result<Socket, Failure> {
-    bind(SocketAddr::from(([0u16; 8], port))).or_else(|_| bind(SocketAddr::from(([0u8; 4], port))))
+pub(super) fn bind_any(port: u16, sockets: usize) -> Result<Vec<UdpSocket>, Failure> {
+    bind(SocketAddr::from(([0u16; 8], port)), sockets).or_else(|_| bind(SocketAddr::from(([0u8; 4], port)), sockets))
 }
 
 /// Finds the addresses of peers.

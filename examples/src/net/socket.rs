@@ -1,10 +1,15 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
 };
 
 use ppsp_peer_proto::{Datagrams, Transmit};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt::set_socket_reuseport,
+};
 use socket2::{Domain, Protocol, Type};
 use tokio::io::Interest;
 
@@ -15,13 +20,33 @@ const SLOT: usize = 64 << 10;
 /// Slots in a receive batch.
 const SLOTS: usize = if BATCH_SIZE < 16 { BATCH_SIZE } else { 16 };
 
-/// What became of sends and receives that are nobody's error.
+/// What went through a socket, and what became of sends that are nobody's error.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
+    /// Datagrams handed to the system.
+    pub datagrams_out: u64,
+    /// Runs they were handed over in.
+    pub runs_out: u64,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Runs they came in.
+    pub runs_in: u64,
     /// Datagrams or runs that the system refused to send: no route, a firewall, too big for the path.
     pub refused: u64,
     /// Of these, too big for the path without fragmentation.
     pub too_big: u64,
+}
+
+impl Counters {
+    /// Adds those of another socket.
+    pub fn add(&mut self, other: &Self) {
+        self.datagrams_out += other.datagrams_out;
+        self.runs_out += other.runs_out;
+        self.datagrams_in += other.datagrams_in;
+        self.runs_in += other.runs_in;
+        self.refused += other.refused;
+        self.too_big += other.too_big;
+    }
 }
 
 /// A UDP socket that sends runs of datagrams with one call (GSO) and receives them so (GRO), where the system can.
@@ -44,20 +69,39 @@ impl Socket {
     ///
     /// Those of the system, `AddrInUse` first.
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if addr.is_ipv6() && addr.ip().is_unspecified() {
-            socket.set_only_v6(false)?;
+        Self::new(bind_one(addr, false)?)
+    }
+
+    /// Binds several sockets to one address. The system spreads senders over them by their addresses and ports, so that what
+    /// comes from one of them always comes to the same socket, as long as all of them stay open.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, `AddrInUse` first, also where the address is in use by such a group.
+    pub fn bind_group(addr: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+        // Groups of one user are open to each other, so that peers would come to either program: one that shares nothing
+        // finds out whether the address is free.
+        let free = bind_one(addr, false)?;
+        if count <= 1 {
+            return Ok(vec![free]);
         }
-        // What the system grants is enough to begin with.
-        _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
-        _ = socket.set_send_buffer_size(KERNEL_BUFFER);
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        let io = tokio::net::UdpSocket::from_std(socket.into())?;
+        let addr = free.local_addr()?;
+        drop(free);
+        (0..count).map(|_| bind_one(addr, true)).collect()
+    }
+
+    /// Over a bound socket that does not block. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        let is_v6 = socket.local_addr()?.is_ipv6();
+        let io = tokio::net::UdpSocket::from_std(socket)?;
         let state = UdpSocketState::new((&io).into())?;
         let slots = (0..SLOTS).map(|_| vec![0; SLOT].into_boxed_slice()).collect();
         let metas = [RecvMeta::default(); SLOTS];
-        Ok(Self { io, state, is_v6: addr.is_ipv6(), slots, metas, counters: Counters::default() })
+        Ok(Self { io, state, is_v6, slots, metas, counters: Counters::default() })
     }
 
     /// The address bound to.
@@ -79,14 +123,23 @@ impl Socket {
         self.counters
     }
 
-    /// Waits until there may be something to receive, or `send`, room to send.
+    /// Waits until there is something to receive, or with `send`, room to send.
     ///
     /// # Errors
     ///
     /// Those of the runtime.
     pub async fn ready(&self, send: bool) -> io::Result<()> {
-        let interest = if send { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        self.io.ready(interest).await.map(drop)
+        // Sends and receives pass by the runtime, so what it believes to be ready is to be looked at first.
+        let look = || if self.wait(send, Duration::ZERO) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        self.io.async_io(if send { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE }, look).await
+    }
+
+    /// As [`ready`](Self::ready), for a short time and blocking the thread. `false`: nothing came of it.
+    pub fn wait(&self, send: bool, limit: Duration) -> bool {
+        let events = if send { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let limit = Timespec { tv_sec: limit.as_secs().min(60) as i64, tv_nsec: limit.subsec_nanos().into() };
+        // An error is better seen where it matters.
+        poll(&mut [PollFd::new(&self.io, events)], Some(&limit)).map_or(true, |count| count > 0)
     }
 
     /// Sends a run. `false`: there is no room now, and the same run is to be offered again.
@@ -95,6 +148,10 @@ impl Socket {
     pub fn try_send(&mut self, transmit: &Transmit, bytes: &[u8]) -> bool {
         let segment = transmit.segment_size.map(|size| size.get());
         let whole = self.send(transmit.destination, bytes, segment);
+        if !matches!(&whole, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
+            self.counters.runs_out += 1;
+            self.counters.datagrams_out += segment.map_or(1, |segment| bytes.len().div_ceil(segment)) as u64;
+        }
         match (whole, segment) {
             (Err(e), _) if e.kind() == io::ErrorKind::WouldBlock => false,
             (Err(e), Some(segment)) if !quinn_udp::is_msg_size_err(&e) => {
@@ -117,11 +174,13 @@ impl Socket {
 
     /// Receives what there is, at most a batch. `None`: nothing now.
     pub fn try_recv(&mut self) -> Option<impl Iterator<Item = Datagrams<'_>>> {
-        let Self { io, state, slots, metas, .. } = self;
+        let Self { io, state, slots, metas, counters, .. } = self;
         let mut buffers: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
         buffers.iter_mut().zip(slots.iter_mut()).for_each(|(buffer, slot)| *buffer = IoSliceMut::new(slot));
         // Errors that are kept for a socket belong to datagrams sent earlier; they say nothing about receiving.
-        let count = io.try_io(Interest::READABLE, || state.recv((&*io).into(), &mut buffers, metas)).ok()?;
+        let count = state.recv((&*io).into(), &mut buffers, metas).ok()?;
+        counters.runs_in += count as u64;
+        counters.datagrams_in += metas.iter().take(count).map(|m| m.len.div_ceil(m.stride.max(1)) as u64).sum::<u64>();
         let received = metas.iter().zip(slots.iter()).take(count);
         Some(received.filter(|(meta, _)| meta.len > 0).map(|(meta, slot)| Datagrams {
             remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
@@ -136,7 +195,7 @@ impl Socket {
             other => other,
         };
         let transmit = quinn_udp::Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-        self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit))
+        self.state.try_send((&self.io).into(), &transmit)
     }
 
     fn count(&mut self, sent: io::Result<()>) {
@@ -145,6 +204,23 @@ impl Socket {
             self.counters.too_big += u64::from(quinn_udp::is_msg_size_err(&e));
         }
     }
+}
+
+/// A bound socket that does not block; a `shared` address may be bound again.
+fn bind_one(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    // What the system grants is enough to begin with.
+    _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
+    _ = socket.set_send_buffer_size(KERNEL_BUFFER);
+    socket.set_nonblocking(true)?;
+    if shared {
+        set_socket_reuseport(&socket, true)?;
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
 }
 
 /// Addresses under which others may reach a socket bound to `bound`: itself, or, where it is bound to all addresses, those

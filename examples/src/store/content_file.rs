@@ -105,11 +105,22 @@ impl ContentFile {
     }
 
     /// Hands every changed block to the operating system.
+    #[cfg(test)]
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.flush_some(usize::MAX).map(drop)
+    }
+
+    /// Hands changed blocks to the operating system, at most `limit`, and says how many.
+    pub(crate) fn flush_some(&mut self, limit: usize) -> io::Result<usize> {
+        let mut count = 0;
         for place in 0..self.blocks.len() {
+            if count == limit {
+                break;
+            }
+            count += usize::from(self.blocks[place].dirty != 0);
             self.write_back(place)?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Place of a block, an empty one where it was not in memory.

@@ -14,6 +14,7 @@ mod content_file;
 mod error;
 mod open;
 mod places;
+mod reader;
 mod state;
 mod tree_file;
 
@@ -24,15 +25,17 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
 };
 
 use ppsp_core::{
-    Bin, ChunkId, ChunkRange, ContentStore, Hash, RangeSet, Read, StoreError, StoredSize, SwarmMetadata, Write,
+    Bin, ChunkId, ChunkRange, Claim, ContentStore, Hash, RangeSet, Read, StoreError, StoredSize, SwarmMetadata, Write,
 };
 
 use content_file::ContentFile;
 use places::{replace_file, stamp_of, sync_parent};
+use reader::{Finished, Reader};
 use tree_file::TreeFile;
 
 pub use compare::compare;
@@ -44,11 +47,21 @@ pub use state::{Stamp, State, StateError};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use state::fuzz as fuzz_state;
 
-/// A [`ContentStore`] over files. Clones are handles to the same store: one for the endpoint, one for whoever makes its
-/// progress durable.
-#[derive(Clone, Debug)]
+/// Blocks of content or pages of the tree written under one hold of the lock, while a checkpoint is made.
+const FLUSH_AT_ONCE: usize = 16;
+
+/// A [`ContentStore`] over files. Clones are handles to the same store: one for each endpoint, one for whoever makes its
+/// progress durable. Once the content is finished, handles read it side by side; before that they take turns.
+#[derive(Debug)]
 pub struct FileStore {
     shared: Arc<Shared>,
+    reader: Reader,
+}
+
+impl Clone for FileStore {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), reader: Reader::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -57,6 +70,8 @@ struct Shared {
     /// Held while a checkpoint is made, so that an older one never replaces a newer.
     checkpoint: Mutex<()>,
     inner: Mutex<Inner>,
+    /// Set once all lies in files that do not change any more.
+    finished: OnceLock<Finished>,
 }
 
 #[derive(Debug)]
@@ -159,14 +174,47 @@ impl FileStore {
         self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The first handle to a store.
+    fn new(places: Places, inner: Inner) -> Self {
+        let finished = OnceLock::new();
+        let shared = Shared { places, checkpoint: Mutex::new(()), inner: Mutex::new(inner), finished };
+        Self { shared: Arc::new(shared), reader: Reader::default() }
+    }
+
+    /// Lets handles read by themselves, where all is there.
+    fn open_to_readers(&self) -> Result<(), FileError> {
+        let mut inner = self.inner();
+        let (Some(_), Some(chunks), Some(length)) = (inner.finished, inner.chunks, inner.length) else { return Ok(()) };
+        inner.tree.flush().map_err(|e| io_error(&self.shared.places.tree, "write", e))?;
+        self.shared.finished.get_or_init(|| Finished {
+            content: inner.content.file(),
+            tree: inner.tree.file(),
+            chunk_size: inner.metadata.chunk_size,
+            chunks,
+            length,
+            hash_len: inner.metadata.hash.len(),
+        });
+        Ok(())
+    }
+
     /// Hands the content to the operating system and notes what is held by now.
     fn snapshot(&self) -> Result<Option<Snapshot>, FileError> {
-        let mut inner = self.inner();
-        if !inner.dirty {
-            return Ok(None);
-        }
         let failed = |inner: &Inner, e| io_error(&inner.path, "write", e);
-        inner.content.flush().map_err(|e| failed(&inner, e))?;
+        // The endpoint waits for the lock: most is written before, a little at a time, but not for ever.
+        let mut turns = 16;
+        let mut inner = loop {
+            let mut inner = self.inner();
+            if !inner.dirty {
+                return Ok(None);
+            }
+            let limit = if turns > 0 { FLUSH_AT_ONCE } else { usize::MAX };
+            if inner.content.flush_some(limit).map_err(|e| failed(&inner, e))? < limit {
+                break inner;
+            }
+            drop(inner);
+            thread::yield_now();
+            turns -= 1;
+        };
         let file = inner.content.file();
         let complete = inner.is_complete();
         let stamp = match inner.finished {
@@ -198,7 +246,14 @@ impl FileStore {
         let places = &self.shared.places;
         let path = self.path();
         snapshot.content.sync_data().map_err(|e| io_error(&path, "write", e))?;
-        self.inner().tree.flush().map_err(|e| io_error(&places.tree, "write", e))?;
+        let unwritten = |e| io_error(&places.tree, "write", e);
+        // What is changed meanwhile may wait: nobody believes the tree because of where it lies.
+        for _ in 0..TreeFile::MAX_PAGES / FLUSH_AT_ONCE {
+            if self.inner().tree.flush_some(FLUSH_AT_ONCE).map_err(unwritten)? < FLUSH_AT_ONCE {
+                break;
+            }
+            thread::yield_now();
+        }
         snapshot.tree.sync_data().map_err(|e| io_error(&places.tree, "write", e))?;
         replace_file(&places.state, &snapshot.state.encode()).map_err(|e| io_error(&places.state, "write", e))?;
         if snapshot.state.complete && path != places.content {
@@ -208,6 +263,8 @@ impl FileStore {
             let mut inner = self.inner();
             inner.path.clone_from(&places.content);
             inner.finished = snapshot.state.stamp;
+            drop(inner);
+            self.open_to_readers()?;
         }
         Ok(())
     }
@@ -232,6 +289,11 @@ impl Inner {
 
 impl ContentStore for FileStore {
     fn read_chunk(&mut self, chunk: ChunkId, out: &mut [u8]) -> Result<Read, StoreError> {
+        if let Some(finished) = self.shared.finished.get() {
+            let read = self.reader.chunk(finished, chunk, out);
+            let failed = |e| StoreError(Box::new(io_error(&self.shared.places.content, "read", e)));
+            return read.map(|length| length.map_or(Read::Missing, Read::Ready)).map_err(failed);
+        }
         let mut inner = self.inner();
         if !inner.held.contains(chunk) {
             return Ok(Read::Missing);
@@ -240,21 +302,39 @@ impl ContentStore for FileStore {
     }
 
     fn write_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<Write, StoreError> {
+        self.write_run(chunk, &[data]).map(|(_, answer)| answer)
+    }
+
+    fn write_run(&mut self, first: ChunkId, chunks: &[&[u8]]) -> Result<(usize, Write), StoreError> {
         let mut inner = self.inner();
-        inner.content.write(chunk, data).map_err(|e| inner.error("write", e))?;
-        inner.held.insert(ChunkRange::single(chunk));
-        inner.dirty = true;
-        Ok(Write::Done)
+        for (chunk, data) in (first..).zip(chunks) {
+            inner.content.write(chunk, data).map_err(|e| inner.error("write", e))?;
+        }
+        if let Some(range) = ChunkRange::with_len(first, chunks.len() as u64) {
+            inner.held.insert(range);
+            inner.dirty = true;
+        }
+        Ok((chunks.len(), Write::Done))
     }
 
     fn read_hash(&mut self, node: Bin) -> Result<Option<Hash>, StoreError> {
-        let mut inner = self.inner();
-        inner.tree.get(node).map_err(|e| StoreError(Box::new(io_error(&self.shared.places.tree, "read", e))))
+        let failed = |e| StoreError(Box::new(io_error(&self.shared.places.tree, "read", e)));
+        if let Some(finished) = self.shared.finished.get()
+            && let Some(hash) = self.reader.hash(finished, node).map_err(failed)?
+        {
+            return Ok(Some(hash));
+        }
+        self.inner().tree.get(node).map_err(failed)
     }
 
     fn write_hash(&mut self, node: Bin, hash: &Hash) -> Result<(), StoreError> {
+        self.write_hashes(&[Claim { node, hash: *hash }])
+    }
+
+    fn write_hashes(&mut self, claims: &[Claim]) -> Result<(), StoreError> {
         let mut inner = self.inner();
-        inner.tree.set(node, hash).map_err(|e| StoreError(Box::new(io_error(&self.shared.places.tree, "write", e))))
+        let failed = |e| StoreError(Box::new(io_error(&self.shared.places.tree, "write", e)));
+        claims.iter().try_for_each(|claim| inner.tree.set(claim.node, &claim.hash)).map_err(failed)
     }
 
     fn set_size(&mut self, chunks: u64, content_length: Option<u64>) -> Result<(), StoreError> {

@@ -5,15 +5,15 @@ use std::{
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, IntegrityMethod, RangeSet, SwarmId, SwarmMetadata};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    FileError, FileStore, Inner, Places, Shared, Stamp, State, check::Checker, check::hash_file,
-    content_file::ContentFile, describe_change, io_error, places::replace_file, places::stamp_of, tree_file::TreeFile,
+    FileError, FileStore, Inner, Places, Stamp, State, check::Checker, check::hash_file, content_file::ContentFile,
+    describe_change, io_error, places::replace_file, places::stamp_of, tree_file::TreeFile,
 };
 
 /// What opening a store tells while it works.
@@ -467,9 +467,9 @@ impl<'a> Ground<'a> {
 
     /// A store, with what was found written to its state where that is due.
     fn store(mut self, inner: Inner) -> Result<FileStore, FileError> {
-        let shared = Shared { places: self.places.clone(), checkpoint: Mutex::new(()), inner: Mutex::new(inner) };
-        let store = FileStore { shared: Arc::new(shared) };
+        let store = FileStore::new(self.places.clone(), inner);
         store.checkpoint()?;
+        store.open_to_readers()?;
         self.made = false;
         Ok(store)
     }

@@ -8,8 +8,6 @@ use ppsp_core::{Bin, Hash};
 
 /// Hashes in a page.
 const PAGE_SLOTS: u64 = 128;
-/// Pages kept in memory: 4 MiB of SHA-256 hashes.
-const MAX_PAGES: usize = 1024;
 
 /// The file and its cache.
 #[derive(Debug)]
@@ -34,6 +32,9 @@ struct Page {
 }
 
 impl TreeFile {
+    /// Pages kept in memory: 4 MiB of SHA-256 hashes.
+    pub(super) const MAX_PAGES: usize = 1024;
+
     /// Over a file opened for reading and writing.
     pub(crate) fn new(file: Arc<File>, hash_len: usize) -> Self {
         Self { file, hash_len, pages: Vec::new(), places: HashMap::new(), hand: 0, last: 0 }
@@ -57,10 +58,20 @@ impl TreeFile {
 
     /// Hands every changed page to the operating system.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.flush_some(usize::MAX).map(drop)
+    }
+
+    /// Hands changed pages to the operating system, at most `limit`, and says how many.
+    pub(crate) fn flush_some(&mut self, limit: usize) -> io::Result<usize> {
+        let mut count = 0;
         for page in 0..self.pages.len() {
+            if count == limit {
+                break;
+            }
+            count += usize::from(self.pages[page].dirty);
             self.write_back(page)?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Forgets everything, in memory and on disk.
@@ -116,7 +127,7 @@ impl TreeFile {
 
     fn load(&mut self, number: u64) -> io::Result<usize> {
         let page_len = PAGE_SLOTS as usize * self.hash_len;
-        let place = if self.pages.len() < MAX_PAGES {
+        let place = if self.pages.len() < Self::MAX_PAGES {
             self.pages.push(Page { number, slots: vec![0; page_len].into(), dirty: false, used: true });
             self.pages.len() - 1
         } else {
@@ -194,14 +205,14 @@ mod tests {
     fn survives_eviction_and_reopening() {
         let file = Arc::new(tempfile::tempfile().unwrap());
         let mut tree = TreeFile::new(Arc::clone(&file), 20);
-        let count = PAGE_SLOTS * (MAX_PAGES as u64 + 50);
+        let count = PAGE_SLOTS * (TreeFile::MAX_PAGES as u64 + 50);
         for n in (0..count).step_by(3) {
             tree.set(bin(n), &hash(n)).unwrap();
         }
         for n in 0..count {
             assert_eq!(tree.get(bin(n)).unwrap(), (n % 3 == 0).then(|| hash(n)), "{n}");
         }
-        assert!(tree.pages.len() <= MAX_PAGES);
+        assert!(tree.pages.len() <= TreeFile::MAX_PAGES);
         tree.flush().unwrap();
         let mut tree = TreeFile::new(file, 20);
         assert_eq!(tree.get(bin(300)).unwrap(), Some(hash(300)));
