@@ -86,7 +86,8 @@ fn sha1_block(state: &mut [__m512i; 5], mut w: [__m512i; 16]) {
             let k = _mm512_set1_epi32(u32::cast_signed($k));
             $(
                 if $t >= 16 {
-                    let three = _mm512_ternarylogic_epi32::<PARITY>(w[($t + 13) % 16], w[($t + 8) % 16], w[($t + 2) % 16]);
+                    let (w3, w8, w14) = (w[($t + 13) % 16], w[($t + 8) % 16], w[($t + 2) % 16]);
+                    let three = _mm512_ternarylogic_epi32::<PARITY>(w3, w8, w14);
                     w[$t % 16] = _mm512_rol_epi32::<1>(_mm512_xor_si512(three, w[$t % 16]));
                 }
                 let [a, b, c, d, e] = s;
