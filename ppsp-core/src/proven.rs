@@ -215,6 +215,8 @@ impl Proven {
                 u32::try_from(self.pages.len()).ok().filter(|&index| index != NONE)?;
                 self.pages.push(Page { valid: [0; 2], lines: Box::default() });
                 self.below.resize(self.pages.len() * FAN, NONE);
+                // So that to release a page needs no memory.
+                self.free.reserve(self.pages.len() - self.free.len());
                 self.pages.len() - 1
             }
         };
