@@ -174,6 +174,14 @@ impl ContentStore for MemoryStore {
     fn set_size(&mut self, chunks: u64, content_length: Option<u64>) -> Result<(), StoreError> {
         self.size.chunks = Some(chunks);
         self.size.content_length = content_length.or(self.size.content_length);
+        if let Some(length) = content_length.filter(|&length| length <= self.limit) {
+            // All the room at once, for it is cheaper so; where it is not to be had, writing will say it.
+            let hashes = chunks.saturating_mul(2).saturating_mul(self.hash_len as u64);
+            for (list, len) in [(&mut self.content, length), (&mut self.hashes, hashes)] {
+                let more = usize::try_from(len).unwrap_or(usize::MAX).saturating_sub(list.len());
+                _ = list.try_reserve_exact(more);
+            }
+        }
         Ok(())
     }
 

@@ -164,9 +164,14 @@ impl Driver {
                     }
                 }
             };
+            let too_big = self.socket.counters().too_big;
             if !self.socket.try_send(&transmit, &self.run[..transmit.len]) {
                 self.unsent = Some(transmit);
                 return Sent::Blocked(round > 0);
+            }
+            if self.socket.counters().too_big > too_big {
+                let len = transmit.segment_size.map_or(transmit.len, NonZeroUsize::get);
+                self.endpoint.handle_too_big(self.clock.now(), transmit.destination, len);
             }
         }
         Sent::Enough

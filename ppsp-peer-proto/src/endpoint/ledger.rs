@@ -20,6 +20,9 @@ pub(super) struct Ledger {
     arrived: u64,
 }
 
+/// Chunks that a datagram can hold: none but the last is shorter than 512 bytes.
+const MOST_IN_DATAGRAM: usize = 128;
+
 /// A chunk under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -27,19 +30,21 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     pub(super) bytes: usize,
     pub(super) carrier: Carrier,
+    /// Which datagram it travels in.
+    pub(super) datagram: u32,
     /// Not done with.
     live: bool,
 }
 
 impl Ledger {
     /// A chunk sets out. One that is under way already starts anew.
-    pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize, carrier: Carrier) {
+    pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize, carrier: Carrier, datagram: u32) {
         let seq = self.base + self.order.len() as u64;
         if let Some(old) = self.by_chunk.insert(chunk, seq as u32) {
             self.close(self.whole(old));
         }
         self.bytes += bytes;
-        self.order.push_back(Entry { chunk, since, bytes, carrier, live: true });
+        self.order.push_back(Entry { chunk, since, bytes, carrier, datagram, live: true });
         self.drop_done();
     }
 
@@ -114,6 +119,19 @@ impl Ledger {
         self.by_chunk.has(range, n)
     }
 
+    /// Do chunks of a range travel in the datagram `in_it`, the last one, or in two others that are not probes?
+    pub(super) fn is_safe(&self, range: ChunkRange, in_it: u32) -> bool {
+        let mut others = self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low));
+        let mut others = others.by_ref().filter(|entry| entry.carrier != Carrier::Probe).map(|entry| entry.datagram);
+        self.is_in(range, in_it) || others.next().is_some_and(|first| others.any(|other| other != first))
+    }
+
+    /// Does a chunk of a range travel in the datagram `in_it`, the last one?
+    pub(super) fn is_in(&self, range: ChunkRange, in_it: u32) -> bool {
+        let latest = self.order.iter().rev().take_while(|entry| entry.datagram == in_it);
+        latest.take(MOST_IN_DATAGRAM).any(|entry| entry.live && range.contains(entry.chunk))
+    }
+
     /// Number of chunks under way.
     pub(super) fn len(&self) -> usize {
         self.by_chunk.len()
@@ -170,7 +188,7 @@ mod tests {
     fn ledger(chunks: &[ChunkId]) -> Ledger {
         let mut l = Ledger::default();
         for &c in chunks {
-            l.push(c, Instant::from_micros(c), 10, Carrier::Usual);
+            l.push(c, Instant::from_micros(c), 10, Carrier::Usual, 0);
         }
         l
     }

@@ -133,6 +133,8 @@ pub struct Endpoint {
     stirred: Vec<usize>,
     shared: Shared,
     // Kept between calls for their capacity.
+    /// Channels whose peers said something in the datagrams that are being handled.
+    answered: Vec<usize>,
     proven: Vec<Claim>,
     claims: Vec<Claim>,
     verdicts: Vec<Verdict>,
@@ -216,6 +218,7 @@ impl Endpoint {
                 picked: Vec::new(),
                 config,
             },
+            answered: Vec::new(),
             proven: Vec::new(),
             claims: Vec::new(),
             verdicts: Vec::new(),
@@ -386,6 +389,7 @@ impl Endpoint {
         }
         self.verify(now, &mut batch);
         self.claims = batch.into_claims();
+        self.after_datagrams(now);
     }
 
     /// Time has come to `now`.

@@ -15,8 +15,10 @@ const BATCH: usize = 128;
 const MOST_IN_DATAGRAM: usize = 128;
 /// Room in a batch.
 const MAX_BATCH: usize = BATCH + MOST_IN_DATAGRAM;
-/// Hashes taken from one datagram: the peaks and uncles of the largest tree.
-const MAX_CLAIMS: usize = 128;
+/// Hashes taken from one datagram: the peaks, and the uncles of as many chunks as a large one holds.
+const MAX_CLAIMS: usize = 1024;
+/// Hashes that a batch keeps room for.
+const USUAL_CLAIMS: usize = 2048;
 /// Chunks that cannot be proven although they were asked for after others of the kind, and hashes in a row that might be
 /// peaks and are not, before their sender is taken for an attacker. A loss can make a whole window of chunks useless, and
 /// uncle hashes can look like peaks.
@@ -47,9 +49,9 @@ struct Arrived<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     Waiting,
-    /// Verified and with the store. `ack`: the ACK of its run carries its delay.
+    /// Verified and with the store. `ack`: an ACK is due, with the delay that follows from this timestamp.
     Kept {
-        ack: bool,
+        ack: Option<u64>,
     },
     /// Verified, and there is no room for it.
     Refused,
@@ -68,6 +70,7 @@ impl<'a> Batch<'a> {
     /// The list back.
     pub(super) fn into_claims(mut self) -> Vec<Claim> {
         self.claims.clear();
+        self.claims.shrink_to(USUAL_CLAIMS);
         self.claims
     }
 }
@@ -301,10 +304,21 @@ impl Endpoint {
         }
         haves.clear();
         self.late_haves = haves;
-        if let Some(channel) = self.channels.get_mut(i) {
-            self.shared.stats.chunks_lost += channel.up.check_overtaken(now);
+        if self.answered.last() != Some(&i) {
+            self.answered.push(i);
         }
         self.schedule(i);
+    }
+
+    /// All datagrams of a call have been processed. What their ACKs passed over is lost: only now, for one datagram does
+    /// not always hold all ACKs that are due, and those in the next may well be for chunks sent before.
+    pub(super) fn after_datagrams(&mut self, now: Instant) {
+        while let Some(i) = self.answered.pop() {
+            if let Some(channel) = self.channels.get_mut(i) {
+                self.shared.stats.chunks_lost += channel.up.check_overtaken(now);
+                self.schedule(i);
+            }
+        }
     }
 
     /// The congestion window may have room again.
@@ -543,13 +557,17 @@ impl Endpoint {
                     continue;
                 }
             }
-            // One ACK for the run, with the delay of its newest chunk; where it came from several peers, for each chunk.
+            // One ACK for the run, in the place of its oldest chunk and with the timestamp of its newest; where it came
+            // from several peers, one for each chunk.
+            let oldest = run.iter().map(|&(_, k)| k).min();
             let newest = run.iter().map(|&(_, k)| k).max();
             let sender = |k: usize| chunks.get(k).map(|arrived| arrived.channel);
             let from_one = run.iter().all(|&(_, k)| sender(k) == newest.and_then(sender));
+            let timestamp = newest.and_then(|k| Some(chunks.get(k)?.timestamp)).filter(|_| from_one);
             for &(_, k) in run {
                 if let Some(arrived) = chunks.get_mut(k) {
-                    arrived.fate = Fate::Kept { ack: !from_one || Some(k) == newest };
+                    let ack = if from_one { timestamp.filter(|_| Some(k) == oldest) } else { Some(arrived.timestamp) };
+                    arrived.fate = Fate::Kept { ack };
                 }
             }
         }
@@ -557,7 +575,7 @@ impl Endpoint {
     }
 
     /// The store took a chunk.
-    fn on_kept(&mut self, now: Instant, slot: usize, arrived: &Arrived<'_>, ack: bool) {
+    fn on_kept(&mut self, now: Instant, slot: usize, arrived: &Arrived<'_>, ack: Option<u64>) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let chunk = arrived.chunk;
@@ -582,8 +600,8 @@ impl Endpoint {
         channel.down.bytes += arrived.data.len() as u64;
         channel.down.false_peaks = 0;
         channel.idle_since = now;
-        if ack {
-            channel.down.acks.push((chunk, now.as_micros().wrapping_sub(arrived.timestamp)));
+        if let Some(timestamp) = ack {
+            channel.down.acks.push((chunk, now.as_micros().wrapping_sub(timestamp)));
         }
         shared.wake(arrived.channel, channel);
     }

@@ -2,6 +2,7 @@
 
 use core::num::NonZeroUsize;
 
+use arrayvec::ArrayVec;
 use ppsp_core::{ChunkRange, Instant, Read};
 
 use super::{Endpoint, Transmit, channel::Phase, path_mtu::Carrier, timers::Timer};
@@ -120,7 +121,7 @@ impl Endpoint {
         exactly: Option<usize>,
         usual: usize,
     ) -> usize {
-        let Some(channel) = self.channels.get(i) else { return 0 };
+        let Some(channel) = self.channels.get_mut(i) else { return 0 };
         let Some(swarm) = self.swarms.get(channel.swarm) else { return 0 };
         let format = swarm.state.format();
         let usual = exactly.unwrap_or(usual.max(512)).min(buf.len());
@@ -129,6 +130,7 @@ impl Endpoint {
         let room = exactly.unwrap_or(usual.max(least)).min(buf.len());
         let several = !channel.draft;
         let their_id = channel.their_id;
+        channel.up.datagrams = channel.up.datagrams.wrapping_add(1);
         let mut writer = Writer::new(buf.get_mut(..room).unwrap_or_default(), their_id);
         if exactly.is_none() {
             self.write_control(now, i, &mut writer, &format, usual);
@@ -238,27 +240,25 @@ impl Endpoint {
         if !channel.understands(MessageType::Ack) {
             channel.down.acks.clear();
         }
-        let mut told: [Option<ChunkRange>; MAX_ACKS] = [None; MAX_ACKS];
-        let mut n = 0;
-        // From the newest on, so that the first delay seen of an interval is its newest.
-        while let Some(&(chunk, delay)) = channel.down.acks.last() {
-            if told.iter().take(n).flatten().any(|range| range.contains(chunk)) {
-                channel.down.acks.pop();
+        let Some(&(oldest, delay)) = channel.down.acks.first() else { return };
+        let one = Message::Ack { range: ChunkRange::single(oldest), delay };
+        let Some(len) = crate::wire::encoded_len(&one, format) else { return channel.down.acks.clear() };
+        // The oldest first, or their sender would take them for lost while it hears of later ones; among those that fit
+        // this datagram from the newest on, so that the first delay seen of an interval is its newest.
+        let fit = usual.saturating_sub(writer.len()) / len;
+        let portion = fit.min(MAX_ACKS).min(channel.down.acks.len());
+        let mut told: ArrayVec<ChunkRange, MAX_ACKS> = ArrayVec::new();
+        for (chunk, delay) in channel.down.acks.drain(..portion).rev() {
+            if told.iter().any(|range| range.contains(chunk)) {
                 continue;
             }
             let range = swarm.state.interval(chunk, aligned);
-            let message = Message::Ack { range, delay };
-            let len = crate::wire::encoded_len(&message, format);
-            if n == MAX_ACKS
-                || len.is_none_or(|len| writer.len() + len > usual)
-                || writer.put(&message, format).is_err()
-            {
-                break;
+            if writer.put(&Message::Ack { range, delay }, format).is_ok() {
+                _ = told.try_push(range);
             }
-            told[n] = Some(range);
-            n += 1;
-            channel.down.acks.pop();
         }
+        // Of the others those go too that are in the same intervals.
+        channel.down.acks.retain(|&(chunk, _)| !told.iter().any(|range| range.contains(chunk)));
     }
 
     /// Writes the chunk next in turn, with the hashes that its receiver misses before it.

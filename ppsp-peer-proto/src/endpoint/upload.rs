@@ -39,8 +39,9 @@ pub(super) struct Upload {
     pub(super) controller: Box<dyn Controller>,
     pub(super) rtt: RttEstimator,
     pub(super) path: PathMtu,
-    /// What the datagram that is being written is.
+    /// What the datagram that is being written is, and its number.
     pub(super) carrier: Carrier,
+    pub(super) datagrams: u32,
     pub(super) pacer: Option<Bucket>,
     pub(super) meter: Meter,
     /// Bytes of content sent.
@@ -60,6 +61,15 @@ pub(super) struct Upload {
     lossy_until: Instant,
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,
+}
+
+/// What has to be under way before a hash is taken for known.
+#[derive(Clone, Copy, Debug)]
+enum Confidence {
+    Datagram,
+    TwoDatagrams,
+    /// Nothing but the datagram itself is enough.
+    None,
 }
 
 impl Upload {
@@ -83,6 +93,7 @@ impl Upload {
             rtt: RttEstimator::default(),
             path,
             carrier: Carrier::Usual,
+            datagrams: 0,
             pacer: None,
             meter: Meter::new(now),
             bytes: 0,
@@ -209,7 +220,7 @@ impl Upload {
         self.dequeue(ChunkRange::single(chunk));
         self.ahead.clear();
         let carrier = self.path.carrier(self.carrier, whole);
-        self.sent.push(chunk, now, datagram, carrier);
+        self.sent.push(chunk, now, datagram, carrier, self.datagrams);
         if let Some(pacer) = &mut self.pacer {
             pacer.take(datagram as u64);
         }
@@ -251,11 +262,24 @@ impl Upload {
     /// acknowledgement.
     ///
     /// None is enough where the peer asks again: every datagram then carries all that it may lack.
-    fn confidence(&self, now: Instant, have: &RangeSet) -> usize {
+    fn confidence(&self, now: Instant, have: &RangeSet) -> Confidence {
         if self.in_doubt {
-            return usize::MAX;
+            Confidence::None
+        } else if now < self.lossy_until || have.is_empty() || self.path.is_probing() {
+            Confidence::TwoDatagrams
+        } else {
+            Confidence::Datagram
         }
-        if now < self.lossy_until || have.is_empty() || self.path.is_probing() { 2 } else { 1 }
+    }
+
+    /// Is enough of a range under way to take the hash above it for known?
+    fn is_on_its_way(&self, range: ChunkRange, confidence: Confidence) -> bool {
+        match confidence {
+            // What comes with it in the same datagram it can rely upon.
+            Confidence::None => self.sent.is_in(range, self.datagrams),
+            Confidence::Datagram => self.sent.has_in(range, 1),
+            Confidence::TwoDatagrams => self.sent.is_safe(range, self.datagrams),
+        }
     }
 
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
@@ -347,7 +371,7 @@ impl Upload {
         };
         while node != peak {
             let (Some(parent), Some(sibling)) = (node.parent(), node.sibling()) else { break };
-            if self.sent.has_in(parent.range(), confidence) || have.intersects(parent.range()) {
+            if self.is_on_its_way(parent.range(), confidence) || have.intersects(parent.range()) {
                 break;
             }
             out.push(sibling);
@@ -355,7 +379,7 @@ impl Upload {
         }
         out.reverse();
         // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
-        if have.is_empty() && !state.all().is_some_and(|all| self.sent.has_in(all, confidence)) {
+        if have.is_empty() && !state.all().is_some_and(|all| self.is_on_its_way(all, confidence)) {
             let uncles = out.len();
             out.extend(ppsp_core::peaks(chunks));
             out.rotate_left(uncles);
