@@ -17,12 +17,14 @@ const SLICE: usize = 1 << 20;
 
 /// A way to make the nodes of a slice.
 type Build = fn(&mut TreeBuilder, HashAlg, u32, &[u8], &mut dyn FnMut(Bin, &Hash));
+/// Its name, what selects its backend, and itself.
+type Way = (&'static str, fn() -> bool, Build);
 
 fn main() {
     let test = std::env::args().any(|arg| arg == "--test");
     let (length, rounds) = if test { (SLICE, 1) } else { (64 << 20, 9) };
     let content = noise(length, 1);
-    let ways: [(&str, fn() -> bool, Build); 4] = [
+    let ways: [Way; 4] = [
         ("naive", portable, naive),
         ("portable", portable, stream),
         ("best", best, stream),

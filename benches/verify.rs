@@ -3,8 +3,8 @@
 //!
 //! Not a criterion benchmark: what matters here are ratios, and those only hold between figures that are taken by turns
 //! in one run. Each round is cut into parts of about a millisecond; of each part the best round counts, so that on a busy
-//! machine long rounds have the same chances as short ones. `orders` or `sizes` names one of
-//! the two parts; `--test` runs a little of each.
+//! machine long rounds have the same chances as short ones. `orders`, `sizes` or `restore`
+//! names one of the parts; `--test` runs a little of each.
 #![allow(missing_docs, reason = "a benchmark")]
 
 use std::{
@@ -31,6 +31,9 @@ fn main() {
     }
     if named("sizes") {
         sizes(test);
+    }
+    if named("restore") {
+        restore(test);
     }
 }
 
@@ -101,6 +104,29 @@ fn sizes(test: bool) {
         }
         println!();
     }
+}
+
+/// What a stored tree costs to prove when a swarm is opened.
+fn restore(test: bool) {
+    let height = if test { 10 } else { 16 };
+    let content = Content::new(height, height, height, 0);
+    let root = content.root();
+    let chunks = root.node.range();
+    let all = RangeSet::from(chunks);
+    print!("\nrestore {} chunks; ns per chunk:", chunks.len());
+    for (backend, select) in BACKENDS {
+        assert!(select());
+        let mut best = Best(vec![Duration::MAX]);
+        for _ in 0..if test { 1 } else { 9 } {
+            let mut verifier = Verifier::new(&SwarmMetadata::of_root(&root.hash)).expect("metadata is sound");
+            let begun = Instant::now();
+            let kept = verifier.restore(chunks.len(), None, &all, &mut |node| Some(content.hash(node)));
+            best.0[0] = begun.elapsed().min(best.0[0]);
+            assert_eq!(kept, all);
+        }
+        print!("  {backend} {:.0}", best.per_chunk(chunks.len()));
+    }
+    println!();
 }
 
 /// Of each part of a round the best time.
@@ -289,6 +315,8 @@ impl Content {
 
 /// Chunks that are timed together.
 const PART: usize = 1024;
+type Select = fn() -> bool;
+
 /// What hashes, the slowest first.
-const BACKENDS: [(&str, fn() -> bool); 2] =
+const BACKENDS: [(&str, Select); 2] =
     [("portable", || HashBackend::Portable.select()), ("best", || HashBackend::best().select())];

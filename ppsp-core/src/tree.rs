@@ -184,7 +184,7 @@ impl TreeBuilder {
         }
         let first = self.folded + self.leaves.len() as u64;
         let chunks = subtree.chunks();
-        if !self.partial.is_empty() || first % chunks != 0 {
+        if !self.partial.is_empty() || !first.is_multiple_of(chunks) {
             return Err(SubtreeMisfit::Position);
         }
         self.content_length += chunks * self.chunk_size as u64;
@@ -309,7 +309,7 @@ impl Subtree {
     pub fn new(alg: HashAlg, chunk_size: u32, bytes: &[u8]) -> Option<Self> {
         let chunk_size = chunk_size.max(1) as usize;
         let count = bytes.len() / chunk_size;
-        if !count.is_power_of_two() || bytes.len() % chunk_size != 0 {
+        if !count.is_power_of_two() || !bytes.len().is_multiple_of(chunk_size) {
             return None;
         }
         let mut hashes = alloc::vec![Hash::empty(alg); 2 * count - 1];

@@ -262,8 +262,10 @@ impl Verifier {
             return kept;
         }
         self.adopt(chunks, &candidate, &mut Vec::new());
+        let (kept_here, proven) = (&mut kept, &mut self.proven);
+        let (block, parents, pairs, hashes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut walk = Walk { alg, held, kept: kept_here, proven, block, parents, pairs, hashes };
         for peak in &candidate {
-            let mut walk = Walk { alg, held, kept: &mut kept, proven: &mut self.proven };
             walk.descend(peak.node, &peak.hash, false, &mut read);
         }
         if !kept.is_empty() {
@@ -521,6 +523,22 @@ struct Walk<'a> {
     held: &'a RangeSet,
     kept: &'a mut RangeSet,
     proven: &'a mut Proven,
+    /// Scratch: the nodes of a block, level by level from its top.
+    block: Vec<Below>,
+    /// Scratch: of a level of it, nodes by their place in `block`, their children, and what these hash to.
+    parents: Vec<usize>,
+    pairs: Vec<[Hash; 2]>,
+    hashes: Vec<Hash>,
+}
+
+/// A node whose hash is proven.
+struct Below {
+    node: Bin,
+    hash: Hash,
+    /// Where its two children are in the block, if they are proven.
+    children: Option<usize>,
+    /// Are all its chunks held, and their leaf hashes proven?
+    complete: bool,
 }
 
 impl Walk<'_> {
@@ -531,9 +549,8 @@ impl Walk<'_> {
         if !all && !self.held.intersects(node.range()) {
             return false;
         }
-        let Some((left, right)) = node.children() else {
-            self.kept.insert(node.range());
-            return true;
+        let Some((left, right)) = node.children().filter(|_| node.height() > BLOCK) else {
+            return self.descend_block(node, hash, all, read);
         };
         let (Some(l), Some(r)) = (read(left), read(right)) else { return false };
         let mut parent = *hash;
@@ -547,6 +564,64 @@ impl Walk<'_> {
             self.proven.set(right, &r);
         }
         complete == [true; 2]
+    }
+
+    /// As [`descend`](Self::descend), for a subtree that is low enough to hash each of its levels at once.
+    fn descend_block(&mut self, top: Bin, hash: &Hash, all: bool, read: &mut dyn FnMut(Bin) -> Option<Hash>) -> bool {
+        self.block.clear();
+        self.block.push(Below { node: top, hash: *hash, children: None, complete: false });
+        let mut level = 0;
+        while level < self.block.len() {
+            self.parents.clear();
+            self.pairs.clear();
+            for (i, Below { node, .. }) in self.block.iter().enumerate().skip(level) {
+                let Some((left, right)) = node.children() else { continue };
+                if (all || self.held.intersects(node.range()))
+                    && let (Some(l), Some(r)) = (read(left), read(right))
+                {
+                    self.parents.push(i);
+                    self.pairs.push([l, r]);
+                }
+            }
+            level = self.block.len();
+            self.hashes.resize(self.hashes.len().max(self.pairs.len()), *hash);
+            hash_pairs(self.alg, &self.pairs, &mut self.hashes);
+            for ((&i, &[l, r]), hash) in self.parents.iter().zip(&self.pairs).zip(&self.hashes) {
+                let next = self.block.len();
+                let Some(parent) = self.block.get_mut(i).filter(|parent| parent.hash == *hash) else { continue };
+                let Some((left, right)) = parent.node.children() else { continue };
+                parent.children = Some(next);
+                self.block.push(Below { node: left, hash: l, children: None, complete: false });
+                self.block.push(Below { node: right, hash: r, children: None, complete: false });
+            }
+        }
+        // From the leaves up: what is complete needs nothing below it.
+        for i in (0..self.block.len()).rev() {
+            let Some(Below { node, children, .. }) = self.block.get(i) else { continue };
+            let complete = match *children {
+                None => node.is_leaf() && (all || self.held.intersects(node.range())),
+                Some(left) => {
+                    let both = self.block.get(left..left + 2).unwrap_or_default();
+                    let complete = both.iter().all(|child| child.complete);
+                    if !complete {
+                        for child in both {
+                            self.proven.set(child.node, &child.hash);
+                        }
+                    }
+                    complete
+                }
+            };
+            if let Some(below) = self.block.get_mut(i) {
+                below.complete = complete;
+            }
+        }
+        let complete = self.block.first().is_some_and(|top| top.complete);
+        if complete {
+            self.kept.insert(top.range());
+        } else {
+            self.kept.extend(self.block.iter().filter(|b| b.complete && b.node.is_leaf()).map(|b| b.node.range()));
+        }
+        complete
     }
 }
 
@@ -575,6 +650,8 @@ fn usable(alg: HashAlg, hash: &Hash) -> bool {
     hash.as_bytes().len() == alg.len() && !hash.is_empty()
 }
 
+/// Height of the subtrees of a stored tree of which each level is hashed at once.
+const BLOCK: u32 = 8;
 /// Chunks that climb together. More cost more scratch memory than they save time.
 const PART: usize = 256;
 /// Hashes that one list of claims may cost before it is known whether it begins with peaks: a few times what it costs

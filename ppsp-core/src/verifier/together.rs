@@ -30,6 +30,8 @@ pub(super) struct Together {
     latest: Vec<u32>,
     /// The climbs that are under way, in the order of their nodes, which are all of one height.
     climbs: Vec<Climb>,
+    /// The pages that these nodes are kept in.
+    pages: Vec<usize>,
     /// The hashes of these nodes, from the second level on.
     hashes: Vec<Hash>,
     steps: Vec<Step>,
@@ -174,9 +176,11 @@ impl Verifier {
         let from = t.pairs.len();
         let hashes = if from == 0 { &t.leaves } else { &t.hashes };
         // All lookups of a level first: they wait for memory, and need not wait for each other.
-        for climb in &mut t.climbs {
+        t.pages.clear();
+        t.pages.extend(t.climbs.iter().map(|climb| self.proven.page_of(climb.node).unwrap_or(usize::MAX)));
+        for (climb, &page) in t.climbs.iter_mut().zip(&t.pages) {
             let hash = hash_of(hashes, climb).map_or(&[][..], Hash::as_bytes);
-            climb.look = self.proven.look(climb.node, hash);
+            climb.look = self.proven.look(page, climb.node, hash);
         }
         let (mut next, mut kept) = (0, 0);
         while let Some(&one) = t.climbs.get(next) {
