@@ -4,7 +4,7 @@
 //! message, no peer and no clock: those are `ppsp-peer-proto`'s. It is `no_std` with `alloc`, and pure: no I/O, no
 //! entropy, no thread, and no panic on any input.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 extern crate alloc;
@@ -31,7 +31,7 @@ mod verifier;
 pub use addressing::BadSpec;
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
-pub use hash::{Hash, HashAlg, hash_chunks, hash_pairs};
+pub use hash::{Hash, HashAlg, HashBackend, hash_chunks, hash_pairs};
 pub use link::{IdLength, Link, LinkError};
 pub use memory::MemoryStore;
 pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, SwarmMetadata};

@@ -1,4 +1,7 @@
-use alloc::collections::{BTreeMap, btree_map};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, btree_map},
+};
 use core::{fmt, iter::FusedIterator};
 
 use crate::{ChunkId, ChunkRange};
@@ -16,9 +19,9 @@ pub struct RangeSet {
     /// First block of a run of full blocks to its last.
     full: BTreeMap<u64, u64>,
     /// Bitmaps of the partly filled blocks.
-    mixed: BTreeMap<u64, Bits>,
-    /// Number of chunks; wider than a chunk ID because the full set has 2^64.
-    count: u128,
+    mixed: BTreeMap<u64, Box<Bits>>,
+    /// Number of chunks, modulo 2^64: the full set has as many.
+    count: u64,
 }
 
 impl RangeSet {
@@ -29,7 +32,7 @@ impl RangeSet {
 
     /// Adds a range. `true` if any of it was missing.
     pub fn insert(&mut self, range: ChunkRange) -> bool {
-        let before = self.count;
+        let before = self.size();
         let (first, last) = (range.first() / BLOCK, range.last() / BLOCK);
         let (from, to) = (offset(range.first()), offset(range.last()));
         if first == last {
@@ -47,12 +50,12 @@ impl RangeSet {
                 self.insert_blocks(first, last);
             }
         }
-        self.count != before
+        self.size() != before
     }
 
     /// Takes a range out. `true` if any of it was there.
     pub fn remove(&mut self, range: ChunkRange) -> bool {
-        let before = self.count;
+        let before = self.size();
         let (first, last) = (range.first() / BLOCK, range.last() / BLOCK);
         let (from, to) = (offset(range.first()), offset(range.last()));
         if first == last {
@@ -69,7 +72,7 @@ impl RangeSet {
                 self.remove_blocks(first, last);
             }
         }
-        self.count != before
+        self.size() != before
     }
 
     /// Takes everything out.
@@ -105,7 +108,7 @@ impl RangeSet {
                 Block::Empty => {}
                 Block::Full(_) => both.insert_bits(block, bits),
                 Block::Mixed(others) => {
-                    let mut bits = *bits;
+                    let mut bits = **bits;
                     bits.iter_mut().zip(others).for_each(|(word, other)| *word &= other);
                     both.insert_bits(block, &bits);
                 }
@@ -146,12 +149,12 @@ impl RangeSet {
 
     /// Is the set empty?
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.count == 0 && self.full.is_empty()
     }
 
     /// Number of chunks; saturates for the set of all 2^64. Costs nothing.
     pub fn len(&self) -> u64 {
-        u64::try_from(self.count).unwrap_or(u64::MAX)
+        if self.count == 0 && !self.full.is_empty() { u64::MAX } else { self.count }
     }
 
     /// Number of chunks of `range` that are in the set; saturates. Costs O(parts in the range).
@@ -230,6 +233,11 @@ impl RangeSet {
     /// Number of parts stored, each of up to 80 bytes: runs of full blocks and bitmaps. The bound of the set's memory.
     pub fn parts(&self) -> usize {
         self.full.len() + self.mixed.len()
+    }
+
+    /// Differs from one set to a larger one.
+    fn size(&self) -> (u64, bool) {
+        (self.count, self.full.is_empty())
     }
 
     /// Key of the first run of full blocks that reaches `block` or lies after it, or `block` itself.
@@ -314,8 +322,8 @@ impl RangeSet {
                 added += (mask & !bits[i]).count_ones();
                 bits[i] |= mask;
             }
-            self.count += u128::from(added);
-            if added != 0 && *bits == ONES {
+            self.count = self.count.wrapping_add(u64::from(added));
+            if added != 0 && **bits == ONES {
                 self.mixed.remove(&block);
                 self.join_full(block, block);
             }
@@ -324,8 +332,8 @@ impl RangeSet {
         } else if let Block::Empty = self.block(block) {
             let mut bits = ZEROS;
             words(from, to).for_each(|(i, mask)| bits[i] |= mask);
-            self.mixed.insert(block, bits);
-            self.count += u128::from(to - from + 1);
+            self.mixed.insert(block, Box::new(bits));
+            self.count = self.count.wrapping_add(u64::from(to - from + 1));
         }
     }
 
@@ -337,8 +345,8 @@ impl RangeSet {
                 taken += (mask & bits[i]).count_ones();
                 bits[i] &= !mask;
             }
-            self.count -= u128::from(taken);
-            if *bits == ZEROS {
+            self.count = self.count.wrapping_sub(u64::from(taken));
+            if **bits == ZEROS {
                 self.mixed.remove(&block);
             }
         } else if let Block::Full(run) = self.block(block) {
@@ -346,9 +354,9 @@ impl RangeSet {
             let mut bits = ONES;
             words(from, to).for_each(|(i, mask)| bits[i] &= !mask);
             if bits != ZEROS {
-                self.mixed.insert(block, bits);
+                self.mixed.insert(block, Box::new(bits));
             }
-            self.count -= u128::from(to - from + 1);
+            self.count = self.count.wrapping_sub(u64::from(to - from + 1));
         }
     }
 
@@ -357,14 +365,14 @@ impl RangeSet {
         if let Some(mine) = self.mixed.get_mut(&block) {
             let before = ones(mine);
             mine.iter_mut().zip(bits).for_each(|(word, other)| *word |= other);
-            self.count += u128::from(ones(mine) - before);
-            if *mine == ONES {
+            self.count = self.count.wrapping_add(u64::from(ones(mine) - before));
+            if **mine == ONES {
                 self.mixed.remove(&block);
                 self.join_full(block, block);
             }
         } else if *bits != ZEROS && matches!(self.block(block), Block::Empty) {
-            self.mixed.insert(block, *bits);
-            self.count += u128::from(ones(bits));
+            self.mixed.insert(block, Box::new(*bits));
+            self.count = self.count.wrapping_add(u64::from(ones(bits)));
         }
     }
 
@@ -372,13 +380,13 @@ impl RangeSet {
     fn remove_bits(&mut self, block: u64, bits: &Bits) {
         if let Block::Full(run) = self.block(block) {
             self.cut_full(run, block, block);
-            self.mixed.insert(block, inverted(bits));
-            self.count -= u128::from(ones(bits));
+            self.mixed.insert(block, Box::new(inverted(bits)));
+            self.count = self.count.wrapping_sub(u64::from(ones(bits)));
         } else if let Some(mine) = self.mixed.get_mut(&block) {
             let before = ones(mine);
             mine.iter_mut().zip(bits).for_each(|(word, other)| *word &= !other);
-            self.count -= u128::from(before - ones(mine));
-            if *mine == ZEROS {
+            self.count = self.count.wrapping_sub(u64::from(before - ones(mine)));
+            if **mine == ZEROS {
                 self.mixed.remove(&block);
             }
         }
@@ -395,7 +403,7 @@ impl RangeSet {
         for (&start, &end) in self.full.range(self.full_key(first)..=last) {
             missing -= end.min(last) - start.max(first) + 1;
         }
-        self.count += u128::from(missing) * u128::from(BLOCK);
+        self.count = self.count.wrapping_add((missing).wrapping_mul(BLOCK));
         self.remove_mixed(first, last);
         self.join_full(first, last);
     }
@@ -405,14 +413,14 @@ impl RangeSet {
         self.remove_mixed(first, last);
         while let Some((&start, &end)) = self.full.range(self.full_key(first)..=last).next() {
             self.cut_full((start, end), first.max(start), last.min(end));
-            self.count -= u128::from(last.min(end) - first.max(start) + 1) * u128::from(BLOCK);
+            self.count = self.count.wrapping_sub((last.min(end) - first.max(start) + 1).wrapping_mul(BLOCK));
         }
     }
 
     /// Drops the bitmaps of a span of blocks.
     fn remove_mixed(&mut self, first: u64, last: u64) {
         while let Some((&block, bits)) = self.mixed.range(first..=last).next() {
-            self.count -= u128::from(ones(bits));
+            self.count = self.count.wrapping_sub(u64::from(ones(bits)));
             self.mixed.remove(&block);
         }
     }
@@ -479,7 +487,7 @@ impl fmt::Debug for RangeSet {
 #[derive(Clone, Debug)]
 pub struct Runs<'a> {
     full: btree_map::Range<'a, u64, u64>,
-    mixed: btree_map::Range<'a, u64, Bits>,
+    mixed: btree_map::Range<'a, u64, Box<Bits>>,
     /// Heads of the two sequences, drawn but not used yet.
     next_full: Option<(u64, u64)>,
     next_mixed: Option<(u64, &'a Bits)>,
@@ -509,7 +517,7 @@ impl Runs<'_> {
                 }
             }
             self.next_full = self.next_full.or_else(|| self.full.next().map(|(&first, &last)| (first, last)));
-            self.next_mixed = self.next_mixed.or_else(|| self.mixed.next().map(|(&block, bits)| (block, bits)));
+            self.next_mixed = self.next_mixed.or_else(|| self.mixed.next().map(|(&block, bits)| (block, &**bits)));
             match (self.next_full, self.next_mixed) {
                 (Some((first, last)), mixed) if mixed.is_none_or(|(block, _)| first < block) => {
                     self.next_full = None;

@@ -7,6 +7,7 @@ use crate::{
     proven::{LEVELS, Proven},
     root_bin, root_from_peaks,
 };
+use together::Together;
 
 /// A chunk as it came from a peer, with the hashes that came from the same peer.
 #[derive(Clone, Copy, Debug)]
@@ -75,10 +76,10 @@ pub struct Verifier {
     proven: Proven,
     /// Was the root, being a filled node, given to the store?
     root_handed: bool,
-    /// Scratch: hashes of the leaves of a group.
-    leaves: Vec<Hash>,
     /// Scratch: the steps of a climb.
     path: Vec<Step>,
+    /// Scratch: the climbs of a batch.
+    together: Together,
 }
 
 impl Verifier {
@@ -101,8 +102,8 @@ impl Verifier {
             peaks: Vec::new(),
             proven: Proven::new(metadata.hash.len()),
             root_handed: false,
-            leaves: Vec::new(),
             path: Vec::new(),
+            together: Together::default(),
         };
         if let (Some(chunks), length) = (metadata.chunks(), metadata.content_length) {
             verifier.begin(chunks);
@@ -179,45 +180,27 @@ impl Verifier {
         false
     }
 
-    /// Checks a batch of chunks in its order. `verdicts` is cleared and gets one for each; `proven` gets, behind what it
-    /// holds, the filled nodes whose hashes were not known before, for the content store.
+    /// Checks a batch of chunks. `verdicts` is cleared and gets one for each; `proven` gets, behind what it holds, the
+    /// filled nodes whose hashes were not known before, for the content store.
+    ///
+    /// Every verdict is the one that the chunk gets when the batch is verified one by one, in its order: the hashes that
+    /// prove a chunk must be known by then, or come with it. Only the order in which nodes are appended to `proven` may
+    /// differ. Batches of 32 to 128 chunks are the fastest, and fastest where most of their chunks are neighbours, in
+    /// whatever order.
     pub fn verify(&mut self, batch: &[Unverified<'_>], verdicts: &mut Vec<Verdict>, proven: &mut Vec<Claim>) {
         verdicts.clear();
-        let mut leaves = mem::take(&mut self.leaves);
-        for group in batch.chunks(GROUP) {
-            // All leaves of a group at once; only what is plainly wrong is not hashed.
-            let mut data: [&[u8]; GROUP] = [&[]; GROUP];
-            let (mut hashed, mut count) = (0u64, 0);
-            for (i, chunk) in group.iter().enumerate() {
-                if (self.may_be_all(chunk) || self.misfit(chunk).is_none())
-                    && let Some(slot) = data.get_mut(count)
-                {
-                    *slot = chunk.data;
-                    hashed |= 1 << i;
-                    count += 1;
-                }
-            }
-            leaves.resize(leaves.len().max(count), self.root);
-            hash_chunks(self.alg, data.get(..count).unwrap_or_default(), &mut leaves);
-            let mut next = leaves.iter().peekable();
-            for (i, chunk) in group.iter().enumerate() {
-                let leaf = match next.next_if(|_| hashed >> i & 1 != 0) {
-                    Some(leaf) => *leaf,
-                    None => {
-                        if let Some(verdict) = self.misfit(chunk) {
-                            verdicts.push(verdict);
-                            continue;
-                        }
-                        // A chunk before it in the batch has told the size.
-                        let mut leaf = self.root;
-                        hash_chunks(self.alg, &[chunk.data], slice::from_mut(&mut leaf));
-                        leaf
-                    }
-                };
-                verdicts.push(self.judge(chunk, &leaf, proven));
+        let mut rest = batch;
+        while let Some((first, behind)) = rest.split_first() {
+            // Before the height is settled, any chunk may change what the next one is held against.
+            if self.trust == Trust::Believed || behind.is_empty() {
+                verdicts.push(self.judge_alone(first, proven));
+                rest = behind;
+            } else {
+                let (part, behind) = rest.split_at(rest.len().min(PART));
+                self.verify_part(part, verdicts, proven);
+                rest = behind;
             }
         }
-        self.leaves = leaves;
     }
 
     /// Drops hashes that no missing chunk needs any more: those inside complete subtrees, except their tops. `held` are
@@ -228,8 +211,7 @@ impl Verifier {
         let Some(end) = self.chunks.and_then(|chunks| chunks.checked_sub(1)) else { return };
         let top = root_bin(end + 1).height();
         // A page's chunks, its top being the bottom of the next band. The page of the root is kept.
-        for (band, shift) in (0..).map(|band| (band, LEVELS * (band as u32 + 1))).take_while(|&(_, shift)| shift <= top)
-        {
+        for (band, shift) in (0..).map(|band| (band, LEVELS * (band + 1))).take_while(|&(_, shift)| shift <= top) {
             let (first, last) = (range.first() >> shift, range.last().min(end) >> shift);
             let complete = |page: u64| {
                 let last = (page << shift) | ((1 << shift) - 1);
@@ -240,7 +222,7 @@ impl Verifier {
                 break;
             }
             let mut from = first;
-            while let Some(page) = self.proven.next_page(band, from).filter(|&page| page <= last) {
+            while let Some(page) = self.proven.next_page(band, from, last) {
                 if complete(page) {
                     self.proven.drop_page(band, page);
                 }
@@ -338,9 +320,11 @@ impl Verifier {
         if last.is_none_or(|last| self.proven.get(last).is_none()) {
             return;
         }
-        let found = peaks(chunks).map(|node| Some(Claim { node, hash: self.proven.hash(node)? })).collect();
-        let found: Option<Vec<Claim>> = found;
-        self.peaks = found.unwrap_or_default();
+        self.peaks.clear();
+        for node in peaks(chunks) {
+            let Some(hash) = self.proven.hash(node) else { return self.peaks.clear() };
+            self.peaks.push(Claim { node, hash });
+        }
     }
 
     /// May this be content of a single chunk, whose hash is the root (RFC 7574 §8.16)? Bytes that could be the two
@@ -379,6 +363,18 @@ impl Verifier {
         let claims = || chunk.claims.iter().copied().flatten();
         let vouched = || !self.peaks.is_empty() && self.peaks.iter().all(|peak| claims().any(|claim| claim == peak));
         if self.trust > Trust::Believed || vouched() { Verdict::Corrupt } else { Verdict::Unproven }
+    }
+
+    /// Judges a chunk that is not hashed yet; what is plainly wrong never is.
+    fn judge_alone(&mut self, chunk: &Unverified<'_>, proven: &mut Vec<Claim>) -> Verdict {
+        if !self.may_be_all(chunk)
+            && let Some(verdict) = self.misfit(chunk)
+        {
+            return verdict;
+        }
+        let mut leaf = self.root;
+        hash_chunks(self.alg, &[chunk.data], slice::from_mut(&mut leaf));
+        self.judge(chunk, &leaf, proven)
     }
 
     fn judge(&mut self, chunk: &Unverified<'_>, leaf: &Hash, proven: &mut Vec<Claim>) -> Verdict {
@@ -431,10 +427,8 @@ impl Verifier {
             } else if beside.first_chunk() >= end {
                 (Hash::empty(self.alg), false)
             } else {
-                // No node with chunks has an empty hash. Of another length, two hashes could be cut elsewhere.
-                let found = chunk.claims.iter().copied().flatten().find(|claim| claim.node == beside);
-                let Some(claim) = found.filter(|claim| usable(self.alg, &claim.hash)) else { return Climb::Missing };
-                (claim.hash, true)
+                let Some(hash) = claimed(self.alg, chunk, beside) else { return Climb::Missing };
+                (*hash, true)
             };
             let pair = if node.is_left() { [hash, sibling] } else { [sibling, hash] };
             self.path.push(Step { node, hash, sibling, claimed });
@@ -569,16 +563,24 @@ fn peak_run(claims: &[Claim]) -> &[Claim] {
     claims.get(..len.count()).unwrap_or_default()
 }
 
-/// Can this be the hash of a node that holds chunks?
+/// What comes with a chunk for a node, where it can be a hash. The first claim counts.
+fn claimed<'a>(alg: HashAlg, chunk: &Unverified<'a>, node: Bin) -> Option<&'a Hash> {
+    let found = chunk.claims.iter().copied().flatten().find(|claim| claim.node == node);
+    found.map(|claim| &claim.hash).filter(|hash| usable(alg, hash))
+}
+
+/// Can this be the hash of a node that holds chunks? None of those is empty. Of another length, two hashes could be cut
+/// elsewhere.
 fn usable(alg: HashAlg, hash: &Hash) -> bool {
     hash.as_bytes().len() == alg.len() && !hash.is_empty()
 }
 
-/// Chunks hashed together.
-const GROUP: usize = 32;
+/// Chunks that climb together. More cost more scratch memory than they save time.
+const PART: usize = 256;
 /// Hashes that one list of claims may cost before it is known whether it begins with peaks: a few times what it costs
 /// where the longest run is right.
 const PEAK_BUDGET: u32 = 192;
 
 #[cfg(test)]
 mod tests;
+mod together;

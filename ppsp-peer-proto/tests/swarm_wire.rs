@@ -493,3 +493,49 @@ fn peaks_that_need_several_datagrams() {
         assert!(vain < 20, "seed {seed}: {vain} chunks in vain");
     });
 }
+
+/// RFC 7574 §8.1: probes of the path are real messages, several DATA messages in one datagram; nothing else is longer than
+/// what was acknowledged. A path that takes less from one moment to the next only slows the transfer down.
+#[test]
+fn datagrams_grow_as_far_as_the_path_allows() {
+    each_seed(|seed| {
+        for (mtu, expected, shrink) in
+            [(1_300, 1, 0), (1_400, 1, 0), (1_472, 1, 0), (8_972, 8, 0), (65_507, 63, 0), (65_507, 63, 2_000)]
+        {
+            let link = LinkConfig::perfect(ms(5)).mtu(mtu);
+            let mut swarm = Swarm::builder(seed)
+                .content(24 << 20)
+                .link(link)
+                .seed_config(|config| config.max_probed_datagram = 65_487)
+                .build();
+            let (a, b) = (swarm.seed(), swarm.leecher());
+            let source = swarm.world.address(a);
+            let longest = Rc::new(RefCell::new([1_452; 2]));
+            let shared = Rc::clone(&longest);
+            swarm.world.tap(move |sight| {
+                let [arrived, tried] = &mut *shared.borrow_mut();
+                if sight.source == source {
+                    let len = sight.bytes.len();
+                    *tried = len.max(*tried);
+                    if len <= mtu {
+                        *arrived = len.max(*arrived);
+                    }
+                }
+                Verdict::Pass
+            });
+            if shrink > 0 {
+                swarm.world.run_for(ms(200));
+                swarm.world.set_path(a, b, link.mtu(shrink));
+            }
+            let at = swarm.run(s(30));
+            let [arrived, tried] = *longest.borrow();
+            println!("MTU {mtu}, later {shrink}: {arrived} of {tried} bytes, complete at {:.2} s", secs(at));
+            assert_eq!(arrived / 1024, expected);
+            // The next size after the longest that arrives is tried, and given up after two losses; what is too big for a
+            // tunnel of unusual size after some more.
+            let most = if mtu < 1_452 { 12 } else { 2 };
+            let oversized = swarm.world.net().link_stats(swarm.world.port(a), swarm.world.port(b)).oversized;
+            assert!(tried <= 65_487 && (shrink > 0 || oversized <= most), "{oversized} too big for the path");
+        }
+    });
+}

@@ -13,10 +13,10 @@ fn check(set: &RangeSet) {
         last_end = Some(last);
     }
     for (&block, bits) in &set.mixed {
-        assert!(*bits != ZEROS && *bits != ONES);
+        assert!(**bits != ZEROS && **bits != ONES);
         assert!(set.full.range(..=block).next_back().is_none_or(|(_, &last)| last < block), "two states");
     }
-    assert_eq!(set.runs().map(|run| run.last() as u128 - run.first() as u128 + 1).sum::<u128>(), set.count);
+    assert_eq!(set.runs().map(|run| run.last() as u128 - run.first() as u128 + 1).sum::<u128>() as u64, set.count);
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl Ledbat {
             rtt: RttEstimator::new(),
             reference: None,
             base: Minima::new(config.base_history.min(24 * 60)),
-            current: VecDeque::with_capacity(filter),
+            current: VecDeque::new(),
             queuing: None,
             flight: Flight { start: now, before: 0, current: 0 },
             empty: now,

@@ -1,40 +1,47 @@
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use ppsp_core::Instant;
 
-/// The least of the values of the last minutes: one minimum for each minute, the running one included (RFC 6817 §2.4.2).
-/// A minute without values counts for nothing.
+/// The least of the values of the last minutes, the running one included (RFC 6817 §2.4.2). A minute without values
+/// counts for nothing.
+///
+/// Kept is of each minute the least, and only where nothing less has come since: the first is the least of all, and on
+/// a path that does nothing there is no more than one.
 #[derive(Clone, Debug)]
 pub(super) struct Minima {
-    /// Newest last; never empty.
-    minutes: VecDeque<Option<i64>>,
+    /// Minute and value; both grow.
+    least: Vec<(u64, i64)>,
+    /// The running minute.
     current: u64,
+    minutes: u32,
 }
 
 impl Minima {
     pub(super) fn new(minutes: usize) -> Self {
-        Self { minutes: core::iter::repeat_n(None, minutes.max(1)).collect(), current: 0 }
+        Self { least: Vec::new(), current: 0, minutes: u32::try_from(minutes.max(1)).unwrap_or(u32::MAX) }
     }
 
     pub(super) fn insert(&mut self, now: Instant, value: i64) {
-        let minute = now.as_micros() / 60_000_000;
-        let passed = minute.saturating_sub(self.current);
-        self.current = self.current.max(minute);
-        for _ in 0..passed.min(self.minutes.len() as u64) {
-            self.minutes.pop_front();
-            self.minutes.push_back(None);
-        }
-        if let Some(last) = self.minutes.back_mut() {
-            *last = Some(last.map_or(value, |least| least.min(value)));
+        self.current = self.current.max(now.as_micros() / 60_000_000);
+        let since = (self.current + 1).saturating_sub(u64::from(self.minutes));
+        let old = self.least.iter().take_while(|(minute, _)| *minute < since).count();
+        self.least.drain(..old);
+        while self.least.pop_if(|(_, least)| *least >= value).is_some() {}
+        if self.least.last().is_none_or(|(minute, _)| *minute < self.current) {
+            if self.least.is_empty() {
+                // Most have no more than that ever.
+                self.least.reserve_exact(1);
+            }
+            self.least.push((self.current, value));
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.minutes.iter_mut().for_each(|minute| *minute = None);
+        self.least.clear();
     }
 
     pub(super) fn min(&self) -> Option<i64> {
-        self.minutes.iter().flatten().min().copied()
+        self.least.first().map(|(_, least)| *least)
     }
 }
 
@@ -65,5 +72,28 @@ mod tests {
         assert_eq!(minima.min(), Some(20), "a clock that goes back does no harm");
         minima.clear();
         assert_eq!(minima.min(), None);
+    }
+
+    #[test]
+    fn one_minimum_for_each_minute() {
+        let mut next = 1_u64;
+        let mut numbers = move || {
+            next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            next >> 33
+        };
+        for minutes in [1, 2, 10] {
+            let mut minima = Minima::new(minutes);
+            let mut all: Vec<(u64, i64)> = Vec::new();
+            let mut now = 5;
+            for _ in 0..1000 {
+                now += if numbers() % 3 == 0 { numbers() % 5 } else { 0 };
+                let value = (numbers() % 100) as i64 - 50;
+                minima.insert(minute(now), value);
+                all.push((now, value));
+                all.retain(|(minute, _)| minute + minutes as u64 > now);
+                assert_eq!(minima.min(), all.iter().map(|(_, value)| *value).min());
+                assert!(minima.least.len() <= minutes);
+            }
+        }
     }
 }

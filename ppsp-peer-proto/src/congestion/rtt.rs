@@ -9,7 +9,7 @@ use super::minima::Minima;
 #[derive(Clone, Debug)]
 pub struct RttEstimator {
     /// Smoothed RTT and its variation in microseconds.
-    smoothed: Option<(u64, u64)>,
+    smoothed: Option<(u32, u32)>,
     least: Minima,
     backoff: u32,
 }
@@ -30,13 +30,14 @@ impl RttEstimator {
 
     /// A datagram that was sent once made its round trip.
     pub fn on_sample(&mut self, now: Instant, rtt: Duration) {
-        let rtt = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).min(LONGEST);
+        let rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX).min(LONGEST);
+        let part = |old: u32, times: u64, new: u32| ((times * u64::from(old) + u64::from(new)) / (times + 1)) as u32;
         // RFC 6298 §2.2, §2.3 with alpha = 1/8 and beta = 1/4.
         self.smoothed = Some(match self.smoothed {
             None => (rtt, rtt / 2),
-            Some((srtt, var)) => ((7 * srtt + rtt) / 8, (3 * var + srtt.abs_diff(rtt)) / 4),
+            Some((srtt, var)) => (part(srtt, 7, rtt), part(var, 3, srtt.abs_diff(rtt))),
         });
-        self.least.insert(now, i64::try_from(rtt).unwrap_or(i64::MAX));
+        self.least.insert(now, i64::from(rtt));
         self.backoff = 0;
     }
 
@@ -47,12 +48,12 @@ impl RttEstimator {
 
     /// Smoothed round-trip time.
     pub fn srtt(&self) -> Option<Duration> {
-        self.smoothed.map(|(srtt, _)| Duration::from_micros(srtt))
+        self.smoothed.map(|(srtt, _)| Duration::from_micros(srtt.into()))
     }
 
     /// Variation of the round-trip time.
     pub fn var(&self) -> Option<Duration> {
-        self.smoothed.map(|(_, var)| Duration::from_micros(var))
+        self.smoothed.map(|(_, var)| Duration::from_micros(var.into()))
     }
 
     /// The least round-trip time of the last ten minutes in which there were any samples.
@@ -64,7 +65,10 @@ impl RttEstimator {
     pub fn rto(&self) -> Duration {
         let once = match self.smoothed {
             None => Self::INITIAL_RTO,
-            Some((srtt, var)) => Duration::from_micros(srtt + (4 * var).max(LEAST_VARIATION)).max(Self::MIN_RTO),
+            Some((srtt, var)) => {
+                let variation = (4 * u64::from(var)).max(LEAST_VARIATION);
+                Duration::from_micros(u64::from(srtt) + variation).max(Self::MIN_RTO)
+            }
         };
         once.saturating_mul(1 << self.backoff).min(Self::MAX_RTO)
     }
@@ -80,7 +84,7 @@ impl Default for RttEstimator {
 /// RFC 6298 §2.3 puts the clock's granularity there; this is the patience of today's systems with a queue that fills.
 const LEAST_VARIATION: u64 = 100_000;
 /// Samples are cut here, far beyond any that means something, so that sums cannot overflow.
-const LONGEST: u64 = 3_600_000_000;
+const LONGEST: u32 = 3_600_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -80,6 +80,36 @@ impl Channel {
         chunks.and_then(|n| ChunkRange::with_len(0, n)).is_some_and(|all| self.have.covers(all))
     }
 
+    /// Gives back the memory of what there is nothing in, once the channel has been idle for a while: there may be
+    /// thousands of its kind.
+    pub(super) fn rest(&mut self, now: Instant) {
+        const IDLE: Duration = Duration::from_secs(5);
+        if now.saturating_since(self.idle_since) < IDLE {
+            return;
+        }
+        let (down, up) = (&mut self.down, &mut self.up);
+        down.asked.rest();
+        up.sent.rest();
+        for set in [
+            &mut self.have,
+            &mut self.announce,
+            &mut down.to_cancel,
+            &mut down.given_up,
+            &mut up.queued,
+            &mut up.presumed_lost,
+        ] {
+            if set.is_empty() {
+                set.clear();
+            }
+        }
+        for queue in [&mut down.to_request, &mut up.queue] {
+            queue.shrink_to_fit();
+        }
+        down.acks.shrink_to_fit();
+        down.claims.shrink_to_fit();
+        up.ahead.shrink_to_fit();
+    }
+
     /// When something is due that no datagram brings about.
     pub(super) fn deadline(&self, keep_alive: Duration, idle_timeout: Duration, half_open: Duration) -> Instant {
         match self.phase {

@@ -41,6 +41,9 @@ pub struct EndpointConfig {
     pub max_have_parts: usize,
     /// Largest datagram sent, in bytes of UDP payload. A chunk that does not fit is sent in a larger one all the same.
     pub max_datagram: usize,
+    /// Largest datagram tried on the way to a peer, with several chunks in it (RFC 7574 §8.1); no more than `max_datagram`
+    /// is sent unless the peer acknowledged one as large. At most what UDP carries, 65 507 bytes.
+    pub max_probed_datagram: usize,
     /// Silence after which a peer is sent a keep-alive (RFC 7574 §3.12). Short enough for the NATs on the way.
     pub keep_alive: Duration,
     /// Silence after which a peer is dead, if three datagrams went unanswered meanwhile (RFC 7574 §3.12: three minutes).
@@ -82,6 +85,7 @@ impl Default for EndpointConfig {
             max_queued_requests: 1024,
             max_have_parts: 16 * 1024,
             max_datagram: 1452,
+            max_probed_datagram: 65_487,
             keep_alive: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(180),
             have_delay: Duration::from_millis(20),

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use ppsp_core::{ChunkId, ChunkRange, Claim, Instant, RangeSet};
 
-use super::{Endpoint, channel::Channel, ledger::Ledger, meter::Meter, order, swarm::Swarm};
+use super::{Endpoint, channel::Channel, ledger::Ledger, meter::Meter, order, path_mtu::Carrier, swarm::Swarm};
 use crate::{congestion::RttEstimator, policy::PickContext, wire::MessageType};
 
 /// What is asked of one peer.
@@ -41,7 +41,7 @@ pub(super) struct Download {
     /// How many later chunks may overtake one before it is given up.
     reorder: u64,
     /// Given up because others overtook them.
-    given_up: RangeSet,
+    pub(super) given_up: RangeSet,
     /// When to look again for something to ask.
     retry_at: Option<Instant>,
     /// There was nothing to ask when it was last looked for, and nothing has changed since.
@@ -105,6 +105,11 @@ impl Download {
     /// A round trip was measured.
     pub(super) fn on_rtt(&mut self, rtt: Duration) {
         self.rtt = Some(self.rtt.map_or(rtt, |old| old.min(rtt)));
+    }
+
+    /// Will some hashes that are kept have to go, if so many more come?
+    pub(super) fn is_full_of_claims(&self, more: usize) -> bool {
+        self.claims.len() + more > Self::MAX_CLAIMS
     }
 
     /// Hashes came with no chunk: they are for one that follows.
@@ -227,8 +232,8 @@ impl Endpoint {
             }
             budget = budget.min(allowed);
         }
-        if budget >= order::GROUP {
-            budget -= budget % order::GROUP;
+        if let Some(group) = order::group(0, budget - 1) {
+            budget -= budget % group;
         }
         channel.down.retry_at = None;
         let before = budget;
@@ -298,7 +303,10 @@ impl Endpoint {
         let ours_left = ours + channel.down.time_left(now).unwrap_or_default();
         let from = crate::policy::below(&mut self.shared.rng, state.chunks().unwrap_or(0));
         let mut taken: Vec<(ChunkId, usize)> = Vec::new();
-        for (&chunk, &owner) in state.asked_of.range(from..).chain(state.asked_of.range(..from)).take(LOOK_AT) {
+        let rest = ChunkRange::new(from, ChunkId::MAX).into_iter().flat_map(|range| state.asked_of.iter(range));
+        let before = ChunkRange::with_len(0, from).into_iter().flat_map(|range| state.asked_of.iter(range));
+        for (chunk, owner) in rest.chain(before).take(LOOK_AT) {
+            let owner = owner as usize;
             let Some(other) = self.channels.get(owner).filter(|_| owner != i) else { continue };
             let Some(entry) = other.down.asked.get(chunk) else { continue };
             let waited = now.saturating_since(entry.since);
@@ -435,8 +443,8 @@ fn request(
     state.busy.insert(range);
     for piece in state.metadata.addressing.pieces(range) {
         for chunk in order::service_order(piece, channel.draft) {
-            state.asked_of.insert(chunk, i);
-            down.asked.push(chunk, now, size);
+            state.asked_of.insert(chunk, i as u32);
+            down.asked.push(chunk, now, size, Carrier::Usual);
             down.credit += 1;
             *requested += size;
         }

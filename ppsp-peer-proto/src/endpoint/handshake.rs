@@ -12,6 +12,7 @@ use super::{
     bans::{is_unicast, origin},
     channel::{Channel, Phase},
     download::Download,
+    path_mtu::PathMtu,
     pex::Pex,
     timers::Timer,
     upload::Upload,
@@ -66,7 +67,9 @@ impl Endpoint {
 
     fn add_channel(&mut self, now: Instant, slot: usize, remote: SocketAddr, outbound: bool, phase: Phase) -> usize {
         let id = self.new_channel_id();
-        let controller = self.shared.config.controller.build(now, self.shared.config.max_datagram);
+        let config = &self.shared.config;
+        let controller = config.controller.build(now, config.max_datagram);
+        let path = PathMtu::new(config.max_datagram, config.max_probed_datagram);
         self.next_key += 1;
         let key = PeerKey(self.next_key << 24 | self.channels.next_slot() as u64);
         let i = self.channels.insert(Channel {
@@ -90,7 +93,7 @@ impl Endpoint {
             announce: RangeSet::new(),
             reminder: Reminder::default(),
             down: Download::new(now),
-            up: Upload::new(now, controller),
+            up: Upload::new(now, controller, path),
             pex: Pex::default(),
         });
         self.by_id.insert(id, i);

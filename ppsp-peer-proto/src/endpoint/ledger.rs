@@ -1,17 +1,20 @@
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 
 use ppsp_core::{ChunkId, ChunkRange, Instant};
+
+use super::{chunk_map::ChunkMap, path_mtu::Carrier};
 
 /// Chunks under way in one direction of a channel, in the order in which they are expected to arrive.
 ///
 /// The requester keeps what it asked for, the server what it sent. Owns one invariant: a chunk is under way at most once.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// In order of their sequence numbers; an entry whose number is not the one in `by_chunk` is done with.
+    /// In order of their sequence numbers. The front is always under way.
     order: VecDeque<Entry>,
     /// Sequence number of the front of `order`.
     base: u64,
-    by_chunk: BTreeMap<ChunkId, u64>,
+    /// Sequence numbers, without their upper half: there are never so many entries.
+    by_chunk: ChunkMap,
     bytes: usize,
     /// One more than the highest sequence number that arrived.
     arrived: u64,
@@ -23,37 +26,55 @@ pub(super) struct Entry {
     pub(super) chunk: ChunkId,
     pub(super) since: Instant,
     pub(super) bytes: usize,
+    pub(super) carrier: Carrier,
+    /// Not done with.
+    live: bool,
 }
 
 impl Ledger {
     /// A chunk sets out. One that is under way already starts anew.
-    pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize) {
-        self.forget(chunk);
-        self.by_chunk.insert(chunk, self.base + self.order.len() as u64);
+    pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize, carrier: Carrier) {
+        let seq = self.base + self.order.len() as u64;
+        if let Some(old) = self.by_chunk.insert(chunk, seq as u32) {
+            self.close(self.whole(old));
+        }
         self.bytes += bytes;
-        self.order.push_back(Entry { chunk, since, bytes });
+        self.order.push_back(Entry { chunk, since, bytes, carrier, live: true });
+        self.drop_done();
     }
 
     /// A chunk arrived.
     pub(super) fn arrive(&mut self, chunk: ChunkId) -> Option<Entry> {
-        let seq = self.by_chunk.remove(&chunk)?;
+        let low = self.by_chunk.remove(chunk)?;
+        let seq = self.whole(low);
         self.arrived = self.arrived.max(seq + 1);
-        self.close(seq)
+        let entry = self.close(seq);
+        self.drop_done();
+        entry
     }
 
     /// Chunks of a range arrived: calls `each` with those that were under way, in the order of their numbers.
     pub(super) fn arrive_range(&mut self, range: ChunkRange, mut each: impl FnMut(Entry)) {
-        while let Some((&chunk, _)) = self.by_chunk.range(range.first()..=range.last()).next() {
-            if let Some(entry) = self.arrive(chunk) {
-                each(entry);
+        let Self { order, base, by_chunk, bytes, arrived } = self;
+        by_chunk.drain(range, |_, low| {
+            let ahead = low.wrapping_sub(*base as u32);
+            *arrived = (*arrived).max(*base + u64::from(ahead) + 1);
+            if let Some(entry) = order.get_mut(ahead as usize) {
+                entry.live = false;
+                *bytes -= entry.bytes;
+                each(*entry);
             }
-        }
+        });
+        self.drop_done();
     }
 
     /// A chunk is no longer expected; that says nothing about those before it.
     pub(super) fn forget(&mut self, chunk: ChunkId) -> Option<Entry> {
-        let seq = self.by_chunk.remove(&chunk)?;
-        self.close(seq)
+        let low = self.by_chunk.remove(chunk)?;
+        let seq = self.whole(low);
+        let entry = self.close(seq);
+        self.drop_done();
+        entry
     }
 
     /// Takes the oldest chunk that `reorder` or more later ones overtook: it is lost.
@@ -68,24 +89,29 @@ impl Ledger {
         self.forget(chunk)
     }
 
-    /// The oldest chunk under way: always the front of `order`.
+    /// The oldest chunk under way.
     pub(super) fn oldest(&self) -> Option<&Entry> {
         self.order.front()
     }
 
     /// A chunk under way.
     pub(super) fn get(&self, chunk: ChunkId) -> Option<&Entry> {
-        self.entry(*self.by_chunk.get(&chunk)?)
+        self.entry(self.by_chunk.get(chunk)?)
+    }
+
+    /// Is a chunk under way?
+    pub(super) fn contains(&self, chunk: ChunkId) -> bool {
+        self.by_chunk.get(chunk).is_some()
     }
 
     /// Calls `each` with the chunks of a range that are under way.
     pub(super) fn each_in(&self, range: ChunkRange, each: impl FnMut(&Entry)) {
-        self.by_chunk.range(range.first()..=range.last()).filter_map(|(_, &seq)| self.entry(seq)).for_each(each);
+        self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low)).for_each(each);
     }
 
     /// Are at least `n` chunks of a range under way?
     pub(super) fn has_in(&self, range: ChunkRange, n: usize) -> bool {
-        n <= self.len() && self.by_chunk.range(range.first()..=range.last()).take(n).count() == n
+        self.by_chunk.has(range, n)
     }
 
     /// Number of chunks under way.
@@ -102,22 +128,37 @@ impl Ledger {
         self.by_chunk.is_empty()
     }
 
-    fn entry(&self, seq: u64) -> Option<&Entry> {
-        self.order.get(usize::try_from(seq.checked_sub(self.base)?).ok()?)
+    /// Gives memory back while nothing is under way.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            self.by_chunk.rest();
+            self.order = VecDeque::new();
+        }
     }
 
-    /// Settles the account of an entry that has left `by_chunk`, and drops what is done with from the front.
+    fn entry(&self, low: u32) -> Option<&Entry> {
+        self.order.get(low.wrapping_sub(self.base as u32) as usize)
+    }
+
+    /// The sequence number of an entry, by its lower half.
+    fn whole(&self, low: u32) -> u64 {
+        self.base + u64::from(low.wrapping_sub(self.base as u32))
+    }
+
+    /// Settles the account of an entry that has left `by_chunk`.
     fn close(&mut self, seq: u64) -> Option<Entry> {
-        let entry = *self.entry(seq)?;
+        let entry = self.order.get_mut(usize::try_from(seq.checked_sub(self.base)?).ok()?)?;
+        entry.live = false;
         self.bytes -= entry.bytes;
-        while let Some(front) = self.order.front() {
-            if self.by_chunk.get(&front.chunk) == Some(&self.base) {
-                break;
-            }
+        Some(*entry)
+    }
+
+    /// Drops what is done with from the front.
+    fn drop_done(&mut self) {
+        while self.order.front().is_some_and(|front| !front.live) {
             self.order.pop_front();
             self.base += 1;
         }
-        Some(entry)
     }
 }
 
@@ -129,7 +170,7 @@ mod tests {
     fn ledger(chunks: &[ChunkId]) -> Ledger {
         let mut l = Ledger::default();
         for &c in chunks {
-            l.push(c, Instant::from_micros(c), 10);
+            l.push(c, Instant::from_micros(c), 10, Carrier::Usual);
         }
         l
     }

@@ -48,14 +48,14 @@ pub(super) struct Bucket {
     rate: u64,
     depth: u64,
     /// What is in it, in millionths of a byte; negative after more passed than was there.
-    level: i128,
+    level: i64,
     at: Instant,
 }
 
 impl Bucket {
     /// A full bucket.
     pub(super) fn new(now: Instant, rate: u64, depth: u64) -> Self {
-        Self { rate: rate.max(1), depth, level: i128::from(depth) * 1_000_000, at: now }
+        Self { rate: rate.max(1), depth, level: micro(depth), at: now }
     }
 
     /// Changes rate and depth from `now` on.
@@ -70,6 +70,12 @@ impl Bucket {
         self.depth
     }
 
+    /// May `bytes` pass now?
+    pub(super) fn has(&mut self, now: Instant, bytes: u64) -> bool {
+        self.fill(now);
+        self.level >= micro(bytes)
+    }
+
     /// Bytes that may pass now.
     pub(super) fn ready(&mut self, now: Instant) -> u64 {
         self.fill(now);
@@ -78,23 +84,30 @@ impl Bucket {
 
     /// Lets bytes pass, on credit where there are too few.
     pub(super) fn take(&mut self, bytes: u64) {
-        self.level -= i128::from(bytes) * 1_000_000;
+        self.level = self.level.saturating_sub(micro(bytes));
     }
 
     /// When `bytes` (at most the depth) may pass.
     pub(super) fn ready_at(&mut self, now: Instant, bytes: u64) -> Instant {
         self.fill(now);
-        let short = i128::from(bytes.min(self.depth)) * 1_000_000 - self.level;
-        let rate = i128::from(self.rate);
-        let wait = ((short + rate - 1) / rate).max(0);
-        now + Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX))
+        let short = u64::try_from(micro(bytes.min(self.depth)).saturating_sub(self.level)).unwrap_or(0);
+        now + Duration::from_micros(short.div_ceil(self.rate))
     }
 
     fn fill(&mut self, now: Instant) {
-        let passed = now.saturating_since(self.at).as_micros() as i128;
-        self.at = self.at.max(now);
-        self.level = (self.level + passed * i128::from(self.rate)).min(i128::from(self.depth) * 1_000_000);
+        if now <= self.at {
+            return;
+        }
+        let passed = now.saturating_since(self.at).as_micros() as u64;
+        self.at = now;
+        let more = i64::try_from(passed.saturating_mul(self.rate)).unwrap_or(i64::MAX);
+        self.level = self.level.saturating_add(more).min(micro(self.depth));
     }
+}
+
+/// In millionths; what is more than can be said in them, some terabytes, is as good as no limit.
+fn micro(bytes: u64) -> i64 {
+    i64::try_from(bytes.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

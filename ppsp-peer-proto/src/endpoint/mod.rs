@@ -8,6 +8,7 @@
 mod announce;
 mod bans;
 mod channel;
+mod chunk_map;
 mod config;
 mod download;
 mod event;
@@ -15,6 +16,7 @@ mod handshake;
 mod ledger;
 mod meter;
 mod order;
+mod path_mtu;
 mod pex;
 mod receive;
 mod slab;
@@ -46,6 +48,7 @@ use rand_core::SeedableRng;
 use self::{
     bans::Bans,
     channel::{Channel, Phase},
+    chunk_map::ChunkMap,
     meter::Bucket,
     receive::Batch,
     slab::Slab,
@@ -131,6 +134,7 @@ pub struct Endpoint {
     shared: Shared,
     // Kept between calls for their capacity.
     proven: Vec<Claim>,
+    claims: Vec<Claim>,
     verdicts: Vec<Verdict>,
     late_haves: Vec<ChunkRange>,
     hashes: Vec<Bin>,
@@ -201,7 +205,7 @@ impl Endpoint {
                 rng: ChaCha20Rng::from_seed(seed),
                 now,
                 stats: Stats::default(),
-                timers: Timers::default(),
+                timers: Timers::new(now),
                 ready: VecDeque::new(),
                 events: VecDeque::new(),
                 bans: Bans::new(config.max_bans, config.ban_time),
@@ -213,6 +217,7 @@ impl Endpoint {
                 config,
             },
             proven: Vec::new(),
+            claims: Vec::new(),
             verdicts: Vec::new(),
             late_haves: Vec::new(),
             hashes: Vec::new(),
@@ -273,7 +278,7 @@ impl Endpoint {
                 held,
                 writing: RangeSet::new(),
                 busy: RangeSet::new(),
-                asked_of: BTreeMap::new(),
+                asked_of: ChunkMap::default(),
                 wanted: None,
                 fresh: RangeSet::new(),
                 announce_at: None,
@@ -375,16 +380,19 @@ impl Endpoint {
     /// Takes what one receive call returned; chunks in it are hashed together.
     pub fn handle<'a>(&mut self, now: Instant, received: impl IntoIterator<Item = Datagrams<'a>>) {
         self.advance(now);
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(core::mem::take(&mut self.claims));
         for datagrams in received {
             self.on_received(now, &datagrams, &mut batch);
         }
         self.verify(now, &mut batch);
+        self.claims = batch.into_claims();
     }
 
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
+        // The wheel does not turn back, whatever the clock does.
+        let now = self.shared.now;
         while let Some(timer) = self.shared.timers.take_due(now) {
             match timer {
                 Timer::Channel(i) => self.on_channel_timer(now, i),
@@ -396,6 +404,19 @@ impl Endpoint {
                             self.shared.wake(i, channel);
                         }
                     }
+                }
+            }
+        }
+    }
+
+    /// The system refused to send a datagram of `len` bytes to `remote`, for it is too big for the way there. What was in
+    /// it is lost; no larger one is tried.
+    pub fn handle_too_big(&mut self, now: Instant, remote: SocketAddr, len: usize) {
+        self.advance(now);
+        for slot in self.by_key.values() {
+            for &(.., i) in self.at.range((*slot, remote, 0)..=(*slot, remote, usize::MAX)) {
+                if let Some(channel) = self.channels.get_mut(i) {
+                    channel.up.path.on_refused(now, len);
                 }
             }
         }
@@ -509,7 +530,8 @@ impl Endpoint {
 
     /// Sets the timer of a channel by its deadlines. What is due already and waits for its turn to send needs none.
     fn schedule(&mut self, i: usize) {
-        if let Some(channel) = self.channels.get(i) {
+        if let Some(channel) = self.channels.get_mut(i) {
+            channel.rest(self.shared.now);
             let c = &self.shared.config;
             let at = channel.deadline(c.keep_alive, c.idle_timeout, c.half_open_timeout);
             if at > self.shared.now || !channel.in_ready {

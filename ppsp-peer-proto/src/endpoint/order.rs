@@ -1,25 +1,28 @@
 use ppsp_core::{ChunkId, ChunkRange};
 
 /// Chunks in a group that may be served out of order.
-pub(super) const GROUP: u64 = 64;
+const GROUP: u64 = 128;
+/// Chunks in the smaller groups of what is left.
+const LEAST_GROUP: u64 = 64;
 
 /// The order in which the chunks of a REQUEST are served.
 ///
-/// Aligned groups of 64 are served in bit-reversed order: then each datagram can still be verified from those before
-/// it, no hash is sent that would not be sent anyway, and datagrams of equal length come in runs, which is what makes
-/// sending cheap. In order, every other datagram is longer by a hash. Shorter requests are served in order.
+/// Aligned groups of 128, and of 64 where that is all there is, are served in bit-reversed order: then each datagram can
+/// still be verified from those before it, no hash is sent that would not be sent anyway, and datagrams of equal length
+/// come in runs, which is what makes sending cheap. In order, every other datagram is longer by a hash. Shorter requests
+/// are served in order.
 pub(super) fn service_order(range: ChunkRange, in_order: bool) -> impl Iterator<Item = ChunkId> {
     let mut next = Some(range.first());
-    let mut group: Option<(ChunkId, u64)> = None;
+    let mut rest: Option<(ChunkId, u64, u64)> = None;
     core::iter::from_fn(move || {
-        if let Some((base, k)) = group {
-            group = Some((base, k + 1)).filter(|g| g.1 < GROUP);
-            return Some(base + reversed(k));
+        if let Some((base, k, size)) = rest {
+            rest = Some((base, k + 1, size)).filter(|_| k + 1 < size);
+            return Some(base + reversed(k, size));
         }
         let chunk = next.filter(|&c| c <= range.last())?;
-        if !in_order && is_group(chunk, range.last()) {
-            next = chunk.checked_add(GROUP);
-            group = Some((chunk, 1));
+        if let Some(size) = group(chunk, range.last()).filter(|_| !in_order) {
+            next = chunk.checked_add(size);
+            rest = Some((chunk, 1, size));
         } else {
             next = chunk.checked_add(1);
         }
@@ -27,14 +30,14 @@ pub(super) fn service_order(range: ChunkRange, in_order: bool) -> impl Iterator<
     })
 }
 
-/// Does a whole group begin at `chunk` and end by `last`?
-pub(super) fn is_group(chunk: ChunkId, last: ChunkId) -> bool {
-    chunk.is_multiple_of(GROUP) && last - chunk >= GROUP - 1
+/// Size of the group that begins at `chunk` and ends by `last`, if there is one.
+pub(super) fn group(chunk: ChunkId, last: ChunkId) -> Option<u64> {
+    [GROUP, LEAST_GROUP].into_iter().find(|&size| chunk.is_multiple_of(size) && last - chunk >= size - 1)
 }
 
 /// The place in its group of the `k`th chunk to be served.
-pub(super) fn reversed(k: u64) -> u64 {
-    k.reverse_bits() >> (64 - GROUP.trailing_zeros())
+pub(super) fn reversed(k: u64, size: u64) -> u64 {
+    k.reverse_bits() >> (64 - size.trailing_zeros())
 }
 
 #[cfg(test)]
@@ -54,5 +57,7 @@ mod tests {
         let order: Vec<_> = service_order(ChunkRange::new(60, 130).unwrap(), false).collect();
         assert_eq!(order[..8], [60, 61, 62, 63, 64, 96, 80, 112]);
         assert_eq!(order[68..], [128, 129, 130]);
+        let order: Vec<_> = service_order(ChunkRange::new(128, 255).unwrap(), false).collect();
+        assert_eq!(order[..4], [128, 192, 160, 224]);
     }
 }

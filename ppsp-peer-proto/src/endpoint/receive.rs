@@ -3,13 +3,18 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use arrayvec::ArrayVec;
 use ppsp_core::{Bin, ChunkId, ChunkRange, Claim, Hash, Instant, StoreError, Unverified, Verdict, Write};
 
 use super::{Datagrams, Endpoint, Event, PeerKey, Reason, channel::Phase, timers::Timer};
 use crate::wire::{ChannelId, Format, Message, ParseError, Reader, split_channel};
 
-/// Chunks that are hashed together.
-const BATCH: usize = 64;
+/// Chunks after which a batch is verified, whatever waits behind it: as much as stays in the processor's cache.
+const BATCH: usize = 128;
+/// Chunks that one datagram can hold: no chunk but the last is shorter than 512 bytes.
+const MOST_IN_DATAGRAM: usize = 128;
+/// Room in a batch.
+const MAX_BATCH: usize = BATCH + MOST_IN_DATAGRAM;
 /// Hashes taken from one datagram: the peaks and uncles of the largest tree.
 const MAX_CLAIMS: usize = 128;
 /// Chunks that cannot be proven although they were asked for after others of the kind, and hashes in a row that might be
@@ -18,11 +23,10 @@ const MAX_CLAIMS: usize = 128;
 const MAX_IN_VAIN: u32 = 256;
 
 /// Chunks of one swarm that wait to be verified together; they borrow from the received bytes.
-#[derive(Default)]
 pub(super) struct Batch<'a> {
     /// Slot of the swarm.
     swarm: usize,
-    chunks: Vec<Arrived<'a>>,
+    chunks: ArrayVec<Arrived<'a>, MAX_BATCH>,
     /// Hashes of the datagrams of `chunks`.
     claims: Vec<Claim>,
 }
@@ -36,11 +40,42 @@ struct Arrived<'a> {
     data: &'a [u8],
     /// Of `Batch::claims`.
     claims: Range<usize>,
+    fate: Fate,
+}
+
+/// What becomes of a chunk that came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Waiting,
+    /// Verified and with the store. `ack`: the ACK of its run carries its delay.
+    Kept {
+        ack: bool,
+    },
+    /// Verified, and there is no room for it.
+    Refused,
+    /// Twice in the batch.
+    Duplicate,
+    Corrupt,
+    Unproven,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch. `claims` is a list that is kept for its capacity.
+    pub(super) fn new(claims: Vec<Claim>) -> Self {
+        Self { swarm: 0, chunks: ArrayVec::new(), claims }
+    }
+
+    /// The list back.
+    pub(super) fn into_claims(mut self) -> Vec<Claim> {
+        self.claims.clear();
+        self.claims
+    }
 }
 
 impl Endpoint {
     pub(super) fn on_received<'a>(&mut self, now: Instant, received: &Datagrams<'a>, batch: &mut Batch<'a>) {
         let stride = received.stride.max(1);
+        let mut latest = None;
         for datagram in received.data.chunks(stride) {
             self.shared.stats.datagrams_in += 1;
             self.shared.stats.bytes_in += datagram.len() as u64;
@@ -54,11 +89,14 @@ impl Endpoint {
             }
             // RFC 7574 §3.1.1, steps 3 and 7: what does not carry our channel ID is discarded. The address must be the
             // peer's as well: a channel ID that leaked is of no use elsewhere.
-            let channel = self.by_id.get(&id).and_then(|&i| Some((i, self.channels.get_mut(i)?)));
-            let Some((i, channel)) = channel.filter(|(_, c)| c.remote == received.remote) else {
+            let slot = latest.filter(|&(known, _)| known == id).map(|(_, i)| i);
+            let slot = slot.or_else(|| self.by_id.get(&id).copied());
+            let channel = slot.and_then(|i| Some((i, self.channels.get_mut(i)?)));
+            let Some((i, channel)) = channel.filter(|(_, c)| c.id == id && c.remote == received.remote) else {
                 self.shared.stats.dropped_unknown_channel += 1;
                 continue;
             };
+            latest = Some((id, i));
             channel.heard = now;
             channel.confirmed |= channel.is_up();
             channel.unanswered = 0;
@@ -109,6 +147,7 @@ impl Endpoint {
         }
         let claims_from = batch.claims.len();
         let chunks_from = batch.chunks.len();
+        let mut only_chunks = true;
         while let Some(message) = reader.next(&format) {
             match message {
                 Ok(Message::Integrity { range, hash }) => {
@@ -123,7 +162,9 @@ impl Endpoint {
                     let chunk = range.first();
                     let claims = claims_from..batch.claims.len();
                     if self.expects(now, i, chunk, timestamp) {
-                        batch.chunks.push(Arrived { channel: i, peer, chunk, timestamp, data, claims });
+                        let fate = Fate::Waiting;
+                        // There is room for all that a datagram can hold.
+                        _ = batch.chunks.try_push(Arrived { channel: i, peer, chunk, timestamp, data, claims, fate });
                     }
                 }
                 Ok(message) => {
@@ -136,22 +177,29 @@ impl Endpoint {
                         }
                         return self.on_rest(now, i, message, &mut reader, &format);
                     }
+                    only_chunks = false;
                     self.on_message(now, i, message);
+                    if self.channels.get(i).is_none() {
+                        return;
+                    }
                 }
                 Err(error) => self.count_error(error),
             }
-            if self.channels.get(i).is_none() {
-                return;
-            }
         }
-        self.after_messages(now, i);
+        if !only_chunks {
+            self.after_messages(now, i);
+        }
         if batch.chunks.len() == chunks_from && batch.claims.len() > claims_from {
             // Hashes without a chunk: for the chunk of a later datagram.
             self.on_peaks(i, batch, claims_from);
-            if let Some(channel) = self.channels.get_mut(i) {
-                channel.down.keep_claims(batch.claims.get(claims_from..).unwrap_or_default());
+            let claims = batch.claims.split_off(claims_from);
+            if self.channels.get(i).is_some_and(|c| c.down.is_full_of_claims(claims.len())) {
+                // Those that must go may be what the chunks that wait need.
+                self.verify(now, batch);
             }
-            batch.claims.truncate(claims_from);
+            if let Some(channel) = self.channels.get_mut(i) {
+                channel.down.keep_claims(&claims);
+            }
         }
         if batch.chunks.len() >= BATCH {
             self.verify(now, batch);
@@ -294,6 +342,11 @@ impl Endpoint {
     /// Peak hashes stand first in a datagram, or in those that went ahead of it (RFC 7574 §5.4, §5.6.2); as long as they
     /// are unknown, tries whether they do.
     fn on_peaks(&mut self, i: usize, batch: &Batch<'_>, from: usize) {
+        let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
+        let Some(swarm) = self.swarms.get_mut(slot) else { return };
+        if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
+            return;
+        }
         let claims = batch.claims.get(from..).unwrap_or_default();
         let begins = |claim: &Claim| claim.node.first_chunk() == 0;
         let mut joined = Vec::new();
@@ -306,11 +359,6 @@ impl Endpoint {
             joined.extend_from_slice(claims);
             &joined
         };
-        let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
-        let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
-            return;
-        }
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };
         self.proven.clear();
         let believed = swarm.state.verifier.chunks();
@@ -365,10 +413,12 @@ impl Endpoint {
             self.shared.stats.dropped_unrequested += 1;
             return false;
         }
-        if swarm.state.held.contains(chunk) || swarm.state.writing.contains(chunk) {
+        // What is asked of this peer is neither held nor being written.
+        let asked = channel.down.asked.contains(chunk);
+        if !asked && (swarm.state.held.contains(chunk) || swarm.state.writing.contains(chunk)) {
             channel.down.credit -= 1;
             channel.down.on_late(chunk);
-            if channel.down.acks.len() < BATCH {
+            if channel.down.acks.len() < MAX_BATCH {
                 channel.down.acks.push((chunk, now.as_micros().wrapping_sub(timestamp)));
             }
             self.shared.stats.dropped_duplicate += 1;
@@ -381,14 +431,14 @@ impl Endpoint {
     /// Verifies the chunks that have gathered, and takes those that are good.
     pub(super) fn verify(&mut self, now: Instant, batch: &mut Batch<'_>) {
         let slot = batch.swarm;
-        let Some(swarm) = self.swarms.get_mut(slot).filter(|_| !batch.chunks.is_empty()) else {
+        let Some(swarm) = self.swarms.get_mut(slot).filter(|s| !s.state.failed && !batch.chunks.is_empty()) else {
             batch.chunks.clear();
             batch.claims.clear();
             return;
         };
         let channels = &self.channels;
         batch.chunks.retain(|a| channels.get(a.channel).is_some_and(|c| c.key == a.peer));
-        let unverified: Vec<Unverified<'_>> = batch
+        let unverified: ArrayVec<Unverified<'_>, MAX_BATCH> = batch
             .chunks
             .iter()
             .map(|a| Unverified {
@@ -405,23 +455,34 @@ impl Endpoint {
         drop(unverified);
         let kept = swarm.store.keep(&self.proven);
         self.after_proof(slot, kept);
-        let verdicts = core::mem::take(&mut self.verdicts);
-        for (arrived, &verdict) in batch.chunks.iter().zip(&verdicts) {
-            match verdict {
-                Verdict::Accepted => self.take_chunk(now, slot, arrived),
-                Verdict::Corrupt => {
+        for (arrived, verdict) in batch.chunks.iter_mut().zip(&self.verdicts) {
+            arrived.fate = match verdict {
+                Verdict::Accepted => Fate::Refused,
+                Verdict::Corrupt => Fate::Corrupt,
+                Verdict::Unproven => Fate::Unproven,
+            };
+        }
+        if let Err(error) = self.store_runs(slot, &mut batch.chunks) {
+            self.fail(slot, error);
+        }
+        for arrived in &batch.chunks {
+            match arrived.fate {
+                Fate::Waiting => {}
+                Fate::Kept { ack } => self.on_kept(now, slot, arrived, ack),
+                Fate::Refused => self.on_refused(slot, arrived.chunk),
+                Fate::Duplicate => self.shared.stats.dropped_duplicate += 1,
+                Fate::Corrupt => {
                     // RFC 7574 §12.6.3, threat DATA.1. The hashes were the same peer's: there is nobody else to blame.
                     self.shared.stats.dropped_corrupt += 1;
                     self.drop_channel(now, arrived.channel, Reason::Corrupt, true);
                 }
-                Verdict::Unproven => {
+                Fate::Unproven => {
                     // RFC 7574 §5.3: if some additional data is still missing, the message SHOULD be dropped.
                     self.shared.stats.dropped_unproven += 1;
                     self.ask_again(now, slot, arrived.channel, arrived.chunk);
                 }
             }
         }
-        self.verdicts = verdicts;
         let mut last = usize::MAX;
         for arrived in &batch.chunks {
             if arrived.channel != last {
@@ -435,61 +496,110 @@ impl Endpoint {
         self.after_chunks(now, slot);
     }
 
-    /// A chunk that is proven goes to the store, its ACK to the sender.
-    fn take_chunk(&mut self, now: Instant, slot: usize, arrived: &Arrived<'_>) {
+    /// Hands chunks that are proven, marked [`Fate::Refused`] until then, to the store: neighbours together.
+    fn store_runs(&mut self, slot: usize, chunks: &mut [Arrived<'_>]) -> Result<(), StoreError> {
+        let Some(swarm) = self.swarms.get_mut(slot).filter(|s| !s.state.failed) else { return Ok(()) };
+        let state = &mut swarm.state;
+        let mut order: ArrayVec<(ChunkId, usize), MAX_BATCH> = chunks
+            .iter()
+            .enumerate()
+            .filter(|(_, arrived)| arrived.fate == Fate::Refused)
+            .map(|(k, arrived)| (arrived.chunk, k))
+            .collect();
+        order.sort_unstable();
+        let mut before = None;
+        order.retain(|&mut (chunk, k)| {
+            let twice = before.replace(chunk) == Some(chunk);
+            if let Some(arrived) = chunks.get_mut(k).filter(|_| twice) {
+                arrived.fate = Fate::Duplicate;
+            }
+            !twice
+        });
+        let mut rest = order.as_slice();
+        while let Some(&(first, _)) = rest.first() {
+            let neighbours = (0..).zip(rest).take_while(|(n, (chunk, _))| chunk - first == *n).count();
+            let data: ArrayVec<&[u8], MAX_BATCH> =
+                rest.iter().take(neighbours).filter_map(|&(_, k)| Some(chunks.get(k)?.data)).collect();
+            let (count, answer) = swarm.store.0.write_run(first, &data)?;
+            // A store that takes nothing has no room.
+            let (count, answer) = if count == 0 { (neighbours, Write::Busy) } else { (count.min(neighbours), answer) };
+            let (run, others) = rest.split_at(count);
+            rest = others;
+            let Some(range) = ChunkRange::with_len(first, count as u64) else { continue };
+            match answer {
+                Write::Done => {
+                    state.busy.remove(range);
+                    state.held.insert(range);
+                    state.fresh.insert(range);
+                    state.verifier.forget(&state.held, range);
+                }
+                Write::Queued => {
+                    state.writing.insert(range);
+                    state.busy.insert(range);
+                }
+                Write::Busy => {
+                    state.busy.remove(range);
+                    state.stuffed = true;
+                    continue;
+                }
+            }
+            // One ACK for the run, with the delay of its newest chunk; where it came from several peers, for each chunk.
+            let newest = run.iter().map(|&(_, k)| k).max();
+            let sender = |k: usize| chunks.get(k).map(|arrived| arrived.channel);
+            let from_one = run.iter().all(|&(_, k)| sender(k) == newest.and_then(sender));
+            for &(_, k) in run {
+                if let Some(arrived) = chunks.get_mut(k) {
+                    arrived.fate = Fate::Kept { ack: !from_one || Some(k) == newest };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The store took a chunk.
+    fn on_kept(&mut self, now: Instant, slot: usize, arrived: &Arrived<'_>, ack: bool) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };
-        let state = &mut swarm.state;
-        let (chunk, one) = (arrived.chunk, ChunkRange::single(arrived.chunk));
-        if state.failed || state.held.contains(chunk) || state.writing.contains(chunk) {
-            shared.stats.dropped_duplicate += 1; // twice in one batch
-            return;
-        }
-        let size = state.metadata.chunk_size as usize;
-        let owner = state.release(chunk);
+        let chunk = arrived.chunk;
+        let owner = swarm.state.asked_of.remove(chunk).map(|owner| owner as usize);
         if owner.is_some() {
-            shared.requested = shared.requested.saturating_sub(size);
+            shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
         }
-        match swarm.store.0.write_chunk(chunk, arrived.data) {
-            Ok(Write::Done) => {
-                state.held.insert(one);
-                state.fresh.insert(one);
-                state.verifier.forget(&state.held, one);
-            }
-            Ok(Write::Queued) => {
-                state.writing.insert(one);
-                state.busy.insert(one);
-            }
-            Ok(Write::Busy) => {
-                state.stuffed = true;
-                shared.stats.dropped_busy += 1;
-                swarm.picker.on_lapsed(one);
-                if let Some(channel) = owner.and_then(|j| channels.get_mut(j)) {
-                    channel.down.asked.forget(chunk);
-                }
-                return;
-            }
-            Err(error) => return self.fail(slot, error),
-        }
-        state.downloaded += arrived.data.len() as u64;
+        swarm.state.downloaded += arrived.data.len() as u64;
         shared.stats.chunks_accepted += 1;
         // The one it was asked of last need not send it.
         if let Some(j) = owner.filter(|&j| j != arrived.channel)
             && let Some(other) = channels.get_mut(j)
         {
             other.down.asked.forget(chunk);
-            other.down.to_cancel.insert(one);
+            other.down.to_cancel.insert(ChunkRange::single(chunk));
             shared.wake(j, other);
         }
-        let Some(channel) = channels.get_mut(arrived.channel) else { return };
+        let Some(channel) = channels.get_mut(arrived.channel).filter(|c| c.key == arrived.peer) else { return };
         channel.down.credit = channel.down.credit.saturating_sub(1);
         channel.down.on_arrival(now, chunk);
         channel.down.meter.add(now, arrived.data.len() as u64);
         channel.down.bytes += arrived.data.len() as u64;
         channel.down.false_peaks = 0;
-        channel.down.acks.push((chunk, now.as_micros().wrapping_sub(arrived.timestamp)));
         channel.idle_since = now;
+        if ack {
+            channel.down.acks.push((chunk, now.as_micros().wrapping_sub(arrived.timestamp)));
+        }
         shared.wake(arrived.channel, channel);
+    }
+
+    /// The store had no room for a chunk: it is as if it had not come.
+    fn on_refused(&mut self, slot: usize, chunk: ChunkId) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        shared.stats.dropped_busy += 1;
+        swarm.picker.on_lapsed(ChunkRange::single(chunk));
+        if let Some(owner) = swarm.state.release(chunk) {
+            shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
+            if let Some(channel) = channels.get_mut(owner) {
+                channel.down.asked.forget(chunk);
+            }
+        }
     }
 
     /// A chunk came in vain: it is asked for again, of others first.
@@ -500,7 +610,7 @@ impl Endpoint {
         let Some(channel) = channels.get_mut(i) else { return };
         let Some(swarm) = swarms.get_mut(slot) else { return };
         channel.down.on_unproven(now, chunk);
-        if swarm.state.asked_of.get(&chunk) == Some(&i) {
+        if swarm.state.asked_of.get(chunk) == Some(i as u32) {
             swarm.state.release(chunk);
             shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
             swarm.picker.on_lapsed(ChunkRange::single(chunk));

@@ -1,9 +1,12 @@
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 /// Values in slots that are used again. A slot's number is small and dense, but says nothing about who lives there now.
+///
+/// Each value has a place of its own in memory: a table of large values that doubles would be half empty at worst, and
+/// what has left gives its memory back.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
-    slots: Vec<Option<T>>,
+    slots: Vec<Option<Box<T>>>,
     free: Vec<usize>,
     len: usize,
 }
@@ -23,10 +26,10 @@ impl<T> Slab<T> {
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.slots.get_mut(slot)
         {
-            *place = Some(value);
+            *place = Some(Box::new(value));
             return slot;
         }
-        self.slots.push(Some(value));
+        self.slots.push(Some(Box::new(value)));
         self.slots.len() - 1
     }
 
@@ -34,19 +37,19 @@ impl<T> Slab<T> {
         let value = self.slots.get_mut(slot)?.take()?;
         self.free.push(slot);
         self.len -= 1;
-        Some(value)
+        Some(*value)
     }
 
     pub(super) fn get(&self, slot: usize) -> Option<&T> {
-        self.slots.get(slot)?.as_ref()
+        self.slots.get(slot)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
-        self.slots.get_mut(slot)?.as_mut()
+        self.slots.get_mut(slot)?.as_deref_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.slots.iter().enumerate().filter_map(|(i, slot)| Some((i, slot.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(i, slot)| Some((i, slot.as_deref()?)))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
 use core::net::SocketAddr;
@@ -9,7 +9,7 @@ use ppsp_core::{
     Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
 };
 
-use super::SwarmKey;
+use super::{SwarmKey, chunk_map::ChunkMap};
 use crate::{
     policy::{Choker, Picker},
     wire::Format,
@@ -37,7 +37,7 @@ pub(super) struct SwarmState {
     /// Asked of a peer, or being written: not to be asked for.
     pub(super) busy: RangeSet,
     /// Which channel a chunk was asked of. A chunk is asked of one peer at a time.
-    pub(super) asked_of: BTreeMap<ChunkId, usize>,
+    pub(super) asked_of: ChunkMap,
     pub(super) wanted: Option<RangeSet>,
     /// Held since HAVEs were last handed out.
     pub(super) fresh: RangeSet,
@@ -125,9 +125,9 @@ impl SwarmState {
 
     /// Forgets that a chunk was asked for.
     pub(super) fn release(&mut self, chunk: ChunkId) -> Option<usize> {
-        let owner = self.asked_of.remove(&chunk)?;
+        let owner = self.asked_of.remove(chunk)?;
         self.busy.remove(ChunkRange::single(chunk));
-        Some(owner)
+        Some(owner as usize)
     }
 }
 

@@ -4,7 +4,7 @@ use core::num::NonZeroUsize;
 
 use ppsp_core::{ChunkRange, Instant, Read};
 
-use super::{Endpoint, Transmit, channel::Phase, timers::Timer};
+use super::{Endpoint, Transmit, channel::Phase, path_mtu::Carrier, timers::Timer};
 use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
 
 /// Bytes before the first message: the channel ID.
@@ -72,29 +72,58 @@ impl Endpoint {
     /// are equally long. Returns the bytes written and the length of the first datagram.
     fn write_run(&mut self, now: Instant, i: usize, max_segments: NonZeroUsize, buf: &mut [u8]) -> (usize, usize) {
         self.ask(now, i);
-        let first = self.write_datagram(now, i, buf, None);
+        let Some(channel) = self.channels.get_mut(i) else { return (0, 0) };
+        let Some(swarm) = self.swarms.get(channel.swarm) else { return (0, 0) };
+        let (mut usual, carrier) = channel.up.path.limit();
+        channel.up.begin_run(now, usual);
+        channel.up.carrier = carrier;
+        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk.
+        let mut max_segments = max_segments.get();
+        if channel.wants_service() && !channel.draft && channel.up.rtt.srtt().is_some() {
+            let waiting = channel.up.queued.len().saturating_mul(u64::from(swarm.state.metadata.chunk_size));
+            if let Some(size) = channel.up.path.probe(now, waiting).filter(|&size| size <= buf.len()) {
+                channel.up.carrier = Carrier::Probe;
+                (usual, max_segments) = (size, 1);
+            }
+        }
+        let before = self.shared.stats.content_sent;
+        let first = self.write_datagram(now, i, buf, None, usual);
         if first == 0 {
             return (0, 0);
         }
         let mut len = first;
-        for _ in 1..max_segments.get() {
+        for _ in 1..max_segments {
             let Some(rest) = buf.get_mut(len..).filter(|rest| rest.len() >= first) else { break };
-            let next = self.write_datagram(now, i, rest, Some(first));
+            let next = self.write_datagram(now, i, rest, Some(first), usual);
             len += next;
             if next != first {
                 break;
             }
         }
+        let content = self.shared.stats.content_sent - before;
+        if let Some(channel) = self.channels.get_mut(i) {
+            channel.up.end_run(now, len, content);
+            if channel.up.carrier == Carrier::Probe && first > channel.up.path.limit().0 {
+                channel.up.path.on_probe(first);
+            }
+        }
         (len, first)
     }
 
-    /// Writes a datagram; where `exactly`, only one with chunks and of at most that length. Returns its length; zero:
-    /// there was nothing to say.
-    fn write_datagram(&mut self, now: Instant, i: usize, buf: &mut [u8], exactly: Option<usize>) -> usize {
+    /// Writes a datagram of at most `usual` bytes, unless a chunk alone needs more; where `exactly`, only one with chunks
+    /// and of at most that length. Returns its length; zero: there was nothing to say.
+    fn write_datagram(
+        &mut self,
+        now: Instant,
+        i: usize,
+        buf: &mut [u8],
+        exactly: Option<usize>,
+        usual: usize,
+    ) -> usize {
         let Some(channel) = self.channels.get(i) else { return 0 };
         let Some(swarm) = self.swarms.get(channel.swarm) else { return 0 };
         let format = swarm.state.format();
-        let usual = exactly.unwrap_or(self.shared.config.max_datagram.max(512)).min(buf.len());
+        let usual = exactly.unwrap_or(usual.max(512)).min(buf.len());
         // A chunk that does not fit the usual datagram goes in a larger one.
         let least = PREFIX + data_overhead(&format) + format.chunk_size as usize;
         let room = exactly.unwrap_or(usual.max(least)).min(buf.len());
@@ -304,9 +333,10 @@ impl Endpoint {
                 Err(error) => break 'outcome Err(error),
             }
             channel.up.last_len = chunk_len;
-            channel.up.on_sent(now, chunk, chunk_len, writer.len() - start);
+            channel.up.on_sent(now, chunk, writer.len() - start, writer.len());
             channel.idle_since = now;
             swarm.state.uploaded += chunk_len as u64;
+            shared.stats.content_sent += chunk_len as u64;
             shared.stats.chunks_sent += 1;
             if let Some(limit) = &mut shared.upload {
                 limit.take(chunk_len as u64);

@@ -8,9 +8,10 @@ use ppsp_core::{Bin, ChunkId, ChunkRange, Instant, RangeSet};
 use super::{
     Endpoint,
     channel::Channel,
-    ledger::Ledger,
+    ledger::{Entry, Ledger},
     meter::{Bucket, Meter},
     order,
+    path_mtu::{Carrier, PathMtu},
     swarm::SwarmState,
 };
 use crate::congestion::{Acked, Controller, RttEstimator};
@@ -29,14 +30,17 @@ pub(super) struct Upload {
     pub(super) queued: RangeSet,
     /// Something in `queue` may have left `queued`.
     stale: bool,
-    /// The group that is being served, and how far.
-    group: Option<(ChunkId, u64)>,
+    /// The group that is being served: its first chunk, how many are done, how many there are.
+    group: Option<(ChunkId, u64, u64)>,
     /// Hashes of the chunk next in turn that went ahead of it.
     pub(super) ahead: Vec<Bin>,
     /// Sent and not acknowledged.
     pub(super) sent: Ledger,
     pub(super) controller: Box<dyn Controller>,
     pub(super) rtt: RttEstimator,
+    pub(super) path: PathMtu,
+    /// What the datagram that is being written is.
+    pub(super) carrier: Carrier,
     pub(super) pacer: Option<Bucket>,
     pub(super) meter: Meter,
     /// Bytes of content sent.
@@ -52,7 +56,7 @@ pub(super) struct Upload {
     /// When something sent was last acknowledged.
     acked_at: Instant,
     reorder: u64,
-    presumed_lost: RangeSet,
+    pub(super) presumed_lost: RangeSet,
     lossy_until: Instant,
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,
@@ -64,7 +68,7 @@ impl Upload {
     /// How long a loss makes hashes be sent twice.
     const LOSSY: Duration = Duration::from_secs(5);
 
-    pub(super) fn new(now: Instant, controller: Box<dyn Controller>) -> Self {
+    pub(super) fn new(now: Instant, controller: Box<dyn Controller>, path: PathMtu) -> Self {
         Self {
             choked: false,
             choked_since: now,
@@ -77,6 +81,8 @@ impl Upload {
             sent: Ledger::default(),
             controller,
             rtt: RttEstimator::default(),
+            path,
+            carrier: Carrier::Usual,
             pacer: None,
             meter: Meter::new(now),
             bytes: 0,
@@ -123,7 +129,7 @@ impl Upload {
             } else {
                 self.sent.forget(entry.chunk);
                 self.in_doubt = true;
-                self.on_loss(now, entry.chunk, entry.bytes, entry.since);
+                self.on_loss(now, &entry);
             }
         }
         // What has just been sent takes no place.
@@ -151,12 +157,12 @@ impl Upload {
     /// The chunk next in turn, of those held.
     pub(super) fn front(&mut self, held: &RangeSet, in_order: bool) -> Option<ChunkId> {
         loop {
-            if let Some((base, k)) = self.group {
-                let chunk = base + order::reversed(k);
+            if let Some((base, k, size)) = self.group {
+                let chunk = base + order::reversed(k, size);
                 if self.queued.contains(chunk) && held.contains(chunk) {
                     return Some(chunk);
                 }
-                self.group = Some((base, k + 1)).filter(|g| g.1 < order::GROUP);
+                self.group = Some((base, k + 1, size)).filter(|g| g.1 < size);
                 continue;
             }
             let Some(&range) = self.queue.front() else {
@@ -173,9 +179,9 @@ impl Upload {
                 self.trim(first);
                 continue;
             }
-            if !in_order && order::is_group(first, range.last()) {
-                self.group = Some((first, 0));
-                match first.checked_add(order::GROUP) {
+            if let Some(size) = order::group(first, range.last()).filter(|_| !in_order) {
+                self.group = Some((first, 0, size));
+                match first.checked_add(size) {
                     Some(rest) => self.trim(rest),
                     None => self.trim(ChunkId::MAX),
                 }
@@ -198,16 +204,34 @@ impl Upload {
         }
     }
 
-    /// A chunk went out.
-    pub(super) fn on_sent(&mut self, now: Instant, chunk: ChunkId, content: usize, datagram: usize) {
+    /// A chunk went out, with so many bytes around it and in the whole datagram.
+    pub(super) fn on_sent(&mut self, now: Instant, chunk: ChunkId, datagram: usize, whole: usize) {
         self.dequeue(ChunkRange::single(chunk));
         self.ahead.clear();
-        self.sent.push(chunk, now, datagram);
-        self.controller.on_sent(now, datagram);
-        self.meter.add(now, content as u64);
-        self.bytes += content as u64;
+        let carrier = self.path.carrier(self.carrier, whole);
+        self.sent.push(chunk, now, datagram, carrier);
         if let Some(pacer) = &mut self.pacer {
             pacer.take(datagram as u64);
+        }
+    }
+
+    /// A run of datagrams begins: looks up the pace.
+    pub(super) fn begin_run(&mut self, now: Instant, datagram: usize) {
+        let Some(rate) = self.controller.pacing_rate() else {
+            self.pacer = None;
+            return;
+        };
+        // Deep enough that runs of datagrams stay whole and timers of a millisecond keep the pace.
+        let depth = (rate / 250).max(16 * datagram as u64);
+        self.pacer.get_or_insert_with(|| Bucket::new(now, rate, depth)).set(now, rate, depth);
+    }
+
+    /// A run of datagrams went out: bytes in all, and bytes of content in them.
+    pub(super) fn end_run(&mut self, now: Instant, bytes: usize, content: u64) {
+        if content > 0 {
+            self.controller.on_sent(now, bytes);
+            self.meter.add(now, content);
+            self.bytes += content;
         }
     }
 
@@ -217,24 +241,21 @@ impl Upload {
         if !self.sent.is_empty() && self.sent.bytes() + len > self.controller.window() {
             return Err(None);
         }
-        let Some(rate) = self.controller.pacing_rate() else { return Ok(()) };
-        // Deep enough that runs of datagrams stay whole and timers of a millisecond keep the pace.
-        let depth = (rate / 250).max(16 * len as u64);
-        let pacer = self.pacer.get_or_insert_with(|| Bucket::new(now, rate, depth));
-        pacer.set(now, rate, depth);
-        if pacer.ready(now) > 0 { Ok(()) } else { Err(Some(pacer.ready_at(now, depth / 2))) }
+        let Some(pacer) = &mut self.pacer else { return Ok(()) };
+        if pacer.has(now, 1) { Ok(()) } else { Err(Some(pacer.ready_at(now, pacer.depth() / 2))) }
     }
 
     /// How many datagrams that need a hash may be under way before it is taken for known. One, on a clean path (RFC
     /// 7574 §5.3: the sender MAY optimistically skip hashes sent in unacknowledged datagrams); two where datagrams get
-    /// lost, for the loss of one would take all chunks along that lean on it, and before the first acknowledgement.
+    /// lost, as probes do, for the loss of one would take all chunks along that lean on it, and before the first
+    /// acknowledgement.
     ///
     /// None is enough where the peer asks again: every datagram then carries all that it may lack.
     fn confidence(&self, now: Instant, have: &RangeSet) -> usize {
         if self.in_doubt {
             return usize::MAX;
         }
-        if now < self.lossy_until || have.is_empty() { 2 } else { 1 }
+        if now < self.lossy_until || have.is_empty() || self.path.is_probing() { 2 } else { 1 }
     }
 
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
@@ -243,7 +264,9 @@ impl Upload {
         let in_flight = self.sent.bytes();
         let mut bytes = 0;
         let mut newest: Option<Instant> = None;
+        let path = &mut self.path;
         self.sent.arrive_range(range, |entry| {
+            path.on_arrived(entry.carrier);
             bytes += entry.bytes;
             newest = newest.max(Some(entry.since));
         });
@@ -264,16 +287,18 @@ impl Upload {
     pub(super) fn check_overtaken(&mut self, now: Instant) -> u64 {
         let mut lost = 0;
         while let Some(entry) = self.sent.take_overtaken(self.reorder) {
-            self.on_loss(now, entry.chunk, entry.bytes, entry.since);
+            self.on_loss(now, &entry);
             lost += 1;
         }
         lost
     }
 
-    fn on_loss(&mut self, now: Instant, chunk: ChunkId, bytes: usize, since: Instant) {
-        self.controller.on_loss(now, bytes, since);
+    fn on_loss(&mut self, now: Instant, entry: &Entry) {
+        if self.path.on_lost(now, entry.carrier, entry.bytes) {
+            self.controller.on_loss(now, entry.bytes, entry.since);
+        }
         self.lossy_until = now + Self::LOSSY;
-        self.presumed_lost.insert(ChunkRange::single(chunk));
+        self.presumed_lost.insert(ChunkRange::single(entry.chunk));
         if self.presumed_lost.parts() > 64 {
             self.presumed_lost.clear();
         }
@@ -291,7 +316,9 @@ impl Upload {
             self.rtt.on_timeout();
             self.lossy_until = now + Self::LOSSY;
             self.controller.on_timeout(now);
-            while self.sent.take_oldest().is_some() {
+            self.path.on_timeout(now);
+            while let Some(entry) = self.sent.take_oldest() {
+                self.path.on_lost(now, entry.carrier, entry.bytes);
                 lost += 1;
             }
             act = true;
@@ -320,7 +347,7 @@ impl Upload {
         };
         while node != peak {
             let (Some(parent), Some(sibling)) = (node.parent(), node.sibling()) else { break };
-            if have.intersects(parent.range()) || self.sent.has_in(parent.range(), confidence) {
+            if self.sent.has_in(parent.range(), confidence) || have.intersects(parent.range()) {
                 break;
             }
             out.push(sibling);

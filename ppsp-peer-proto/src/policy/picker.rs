@@ -159,7 +159,7 @@ fn take(cx: &PickContext<'_>, from: ChunkId, last: ChunkId, piece: u64, budget: 
     }
 }
 
-/// How rare each block is.
+/// How rare each block is, and which were begun.
 #[derive(Debug)]
 struct Index {
     chunks: u64,
@@ -170,24 +170,168 @@ struct Index {
     copies: Vec<i64>,
     /// Peers that had everything at once.
     complete: i64,
-    /// A number by lot for each block: peers that see the same rarity begin at different places.
-    lots: Vec<u32>,
-    /// Blocks not begun, the rarest first.
-    fresh: BTreeSet<(i64, u32, u32)>,
-    /// Blocks begun that may have chunks nobody was asked for, and with whom they were begun.
-    open: BTreeMap<u32, Option<PeerKey>>,
+    ranks: Ranks,
+    open: Open,
+    /// Kept for its capacity.
+    done: Vec<u32>,
+}
+
+/// All blocks, in groups: first those begun, then the fresh ones by how many copies there are of them. Within a group
+/// they stand by lot, so that peers that see the same rarity begin at different places.
+///
+/// Groups lie one after another in one table, so that a block that moves to the next group changes place with one, or
+/// two for the lot. Nothing is allocated but when there are more copies than ever before.
+#[derive(Debug)]
+struct Ranks {
+    order: Vec<u32>,
+    /// Where each block stands in `order`.
+    places: Vec<u32>,
+    /// Where each group begins.
+    starts: Vec<u32>,
+    /// Marsaglia's xorshift, for the lots.
+    lot: u64,
+}
+
+impl Ranks {
+    /// More copies are as good as so many.
+    const MOST: usize = 255;
+    /// The group of blocks begun.
+    const BEGUN: usize = 0;
+
+    /// All blocks are fresh, and there are no copies.
+    fn new(blocks: u32, rng: &mut dyn Rng) -> Self {
+        let mut ranks = Self {
+            order: (0..blocks).collect(),
+            places: (0..blocks).collect(),
+            starts: alloc::vec![0, 0],
+            lot: rng.next_u64() | 1,
+        };
+        for place in 0..blocks {
+            let other = place + ranks.lot(blocks - place);
+            ranks.swap(place, other);
+        }
+        ranks
+    }
+
+    /// The group of fresh blocks that there are so many copies of.
+    fn group(copies: i64, per_block: i64) -> usize {
+        let copies = usize::try_from((copies.max(0) + per_block - 1) / per_block).unwrap_or(Self::MOST);
+        1 + copies.min(Self::MOST)
+    }
+
+    fn is_fresh(&self, block: u32) -> bool {
+        self.places.get(block as usize).is_some_and(|&place| place >= self.start(1))
+    }
+
+    /// The fresh blocks from a group on.
+    fn from(&self, group: usize) -> impl Iterator<Item = u32> {
+        self.order.get(self.start(group) as usize..).unwrap_or_default().iter().copied()
+    }
+
+    /// A block moves from one group to another.
+    fn shift(&mut self, block: u32, from: usize, to: usize) {
+        let end = self.order.len() as u32;
+        while self.starts.len() <= to {
+            self.starts.push(end);
+        }
+        for group in from..to {
+            // To the end of its group, which the next one then begins before.
+            let last = self.start(group + 1).saturating_sub(1);
+            self.swap(self.place(block), last);
+            self.set_start(group + 1, last);
+        }
+        for group in (to..from).rev() {
+            let first = self.start(group + 1);
+            self.swap(self.place(block), first);
+            self.set_start(group + 1, first + 1);
+        }
+        let start = self.start(to);
+        let place = start + self.lot(self.start(to + 1) - start);
+        self.swap(self.place(block), place);
+    }
+
+    fn start(&self, group: usize) -> u32 {
+        self.starts.get(group).copied().unwrap_or(self.order.len() as u32)
+    }
+
+    fn set_start(&mut self, group: usize, start: u32) {
+        if let Some(place) = self.starts.get_mut(group) {
+            *place = start;
+        }
+    }
+
+    fn place(&self, block: u32) -> u32 {
+        self.places.get(block as usize).copied().unwrap_or(0)
+    }
+
+    fn swap(&mut self, a: u32, b: u32) {
+        let (a, b) = (a as usize, b as usize);
+        if a == b || a.max(b) >= self.order.len() {
+            return;
+        }
+        self.order.swap(a, b);
+        for place in [a, b] {
+            let block = self.order.get(place).copied().unwrap_or_default();
+            if let Some(slot) = self.places.get_mut(block as usize) {
+                *slot = place as u32;
+            }
+        }
+    }
+
+    /// A number below `n`, which is not zero.
+    fn lot(&mut self, n: u32) -> u32 {
+        self.lot ^= self.lot << 13;
+        self.lot ^= self.lot >> 7;
+        self.lot ^= self.lot << 17;
+        (((self.lot >> 32) * u64::from(n)) >> 32) as u32
+    }
+}
+
+/// Blocks begun that may have chunks nobody was asked for. A block is open with one peer, or given back for all.
+#[derive(Debug, Default)]
+struct Open {
+    with: BTreeMap<u32, Option<PeerKey>>,
+    /// The same the other way round.
+    blocks: BTreeSet<(Option<PeerKey>, u32)>,
+}
+
+impl Open {
+    fn insert(&mut self, block: u32, with: Option<PeerKey>) {
+        match self.with.insert(block, with) {
+            Some(old) if old == with => return,
+            Some(old) => self.blocks.remove(&(old, block)),
+            None => false,
+        };
+        self.blocks.insert((with, block));
+    }
+
+    fn remove(&mut self, block: u32) {
+        if let Some(with) = self.with.remove(&block) {
+            self.blocks.remove(&(with, block));
+        }
+    }
+
+    fn of(&self, with: Option<PeerKey>) -> impl Iterator<Item = u32> {
+        self.blocks.range((with, 0)..=(with, u32::MAX)).map(|&(_, block)| block)
+    }
 }
 
 impl Index {
-    const MIN_SHIFT: u32 = 6;
+    const MIN_SHIFT: u32 = 7;
     const MAX_BLOCKS: u64 = 1 << 15;
 
     fn new(chunks: u64, rng: &mut dyn Rng) -> Self {
         let shift = chunks.div_ceil(Self::MAX_BLOCKS).max(1).next_power_of_two().ilog2().max(Self::MIN_SHIFT);
         let blocks = ((chunks.max(1) - 1) >> shift) as u32 + 1;
-        let lots: Vec<u32> = (0..blocks).map(|_| rng.next_u32()).collect();
-        let fresh = (0..blocks).zip(&lots).map(|(block, &lot)| (0, lot, block)).collect();
-        Self { chunks, shift, copies: alloc::vec![0; blocks as usize], complete: 0, lots, fresh, open: BTreeMap::new() }
+        Self {
+            chunks,
+            shift,
+            copies: alloc::vec![0; blocks as usize],
+            complete: 0,
+            ranks: Ranks::new(blocks, rng),
+            open: Open::default(),
+            done: Vec::new(),
+        }
     }
 
     fn range(&self, block: u32) -> ChunkRange {
@@ -212,29 +356,26 @@ impl Index {
         }
         for block in self.blocks(range) {
             let Some(part) = self.range(block).intersection(range) else { continue };
-            let (Some(copies), Some(&lot)) = (self.copies.get_mut(block as usize), self.lots.get(block as usize))
-            else {
-                continue;
-            };
+            let Some(copies) = self.copies.get_mut(block as usize) else { continue };
             let was = *copies;
             *copies += sign * part.len() as i64;
-            if self.fresh.remove(&(was, lot, block)) {
-                self.fresh.insert((*copies, lot, block));
+            let (from, to) = (Ranks::group(was, 1 << self.shift), Ranks::group(*copies, 1 << self.shift));
+            if from != to && self.ranks.is_fresh(block) {
+                self.ranks.shift(block, from, to);
             }
         }
     }
 
-    fn is_fresh(&self, block: u32) -> bool {
-        let i = block as usize;
-        match (self.copies.get(i), self.lots.get(i)) {
-            (Some(&copies), Some(&lot)) => self.fresh.contains(&(copies, lot, block)),
-            _ => false,
+    /// A block is not fresh any more.
+    fn begin(&mut self, block: u32) {
+        if let Some(&copies) = self.copies.get(block as usize).filter(|_| self.ranks.is_fresh(block)) {
+            self.ranks.shift(block, Ranks::group(copies, 1 << self.shift), Ranks::BEGUN);
         }
     }
 
     fn reopen(&mut self, range: ChunkRange) {
         for block in self.blocks(range) {
-            if !self.is_fresh(block) {
+            if !self.ranks.is_fresh(block) {
                 self.open.insert(block, None);
             }
         }
@@ -242,12 +383,11 @@ impl Index {
 
     fn pick(&mut self, cx: &mut PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
         // What was begun with this peer, or given back by another.
-        self.continue_open(cx, |begun_with| begun_with.is_none_or(|peer| peer == cx.peer), budget, out);
+        self.continue_open(cx, Some(cx.peer), budget, out);
+        self.continue_open(cx, None, budget, out);
         while *budget > 0 {
             let Some(block) = self.rarest(cx) else { break };
-            if let (Some(&copies), Some(&lot)) = (self.copies.get(block as usize), self.lots.get(block as usize)) {
-                self.fresh.remove(&(copies, lot, block));
-            }
+            self.begin(block);
             let range = self.range(block);
             let before = *budget;
             take(cx, range.first(), range.last(), u64::MAX, budget, out);
@@ -257,64 +397,90 @@ impl Index {
         }
         // What was begun with others, only when there is nothing else: a peer that is still receiving a block itself
         // will have the rest of it soon, and whoever has everything had better give what nobody else has.
-        if out.is_empty() {
-            self.continue_open(cx, |_| true, budget, out);
+        if out.is_empty()
+            && let Some(block) = self.any(cx)
+        {
+            let range = self.range(block);
+            take(cx, range.first(), range.last(), u64::MAX, budget, out);
+            if !self.ranks.is_fresh(block) && !has_left(cx, range, out) {
+                self.open.remove(block);
+            }
         }
     }
 
+    /// Takes the rest of blocks that are open with a peer, or with nobody.
     fn continue_open(
         &mut self,
         cx: &PickContext<'_>,
-        fit: impl Fn(Option<PeerKey>) -> bool,
+        with: Option<PeerKey>,
         budget: &mut u64,
         out: &mut Vec<ChunkRange>,
     ) {
-        let mut done = Vec::new();
-        for (&block, &begun_with) in &self.open {
+        for block in self.open.of(with).take(LOOK_AT) {
             if *budget == 0 {
-                return;
+                break;
             }
             let range = self.range(block);
-            if fit(begun_with) {
-                take(cx, range.first(), range.last(), u64::MAX, budget, out);
-            }
-            if cx.held.covers(range) {
-                done.push(block);
+            let before = out.len();
+            take(cx, range.first(), range.last(), u64::MAX, budget, out);
+            // What was taken now is not under way yet. Where the budget ended it, the next time tells.
+            let taken = out.get(before..).unwrap_or_default();
+            if *budget > 0 && !has_left(cx, range, taken) {
+                self.done.push(block);
             }
         }
-        for block in done {
-            self.open.remove(&block);
+        while let Some(block) = self.done.pop() {
+            self.open.remove(block);
         }
     }
 
     /// The rarest block not begun of which the peer can give something.
     fn rarest(&mut self, cx: &mut PickContext<'_>) -> Option<u32> {
-        let mut held = Vec::new();
         // Only peers that have everything have what no other peer has a copy of.
         let has_all = ChunkRange::with_len(0, self.chunks).is_some_and(|all| cx.peer_has.covers(all));
-        let least = if has_all { i64::MIN } else { 1 };
-        let found = self.fresh.range((least, 0, 0)..).take(LOOK_AT).find_map(|&key| {
-            let range = self.range(key.2);
-            if !cx.peer_has.intersects(range) {
-                return None;
+        let least = if has_all { 1 } else { 2 };
+        let done = &mut self.done;
+        let found = self.ranks.from(least).take(LOOK_AT).find_map(|block| {
+            let first = u64::from(block) << self.shift;
+            let last = (first + (1 << self.shift) - 1).min(self.chunks.max(1) - 1);
+            let run = cx.next(first, last);
+            if run.is_none() && ChunkRange::new(first, last).is_some_and(|range| cx.held.covers(range)) {
+                done.push(block);
             }
-            if cx.held.covers(range) {
-                held.push(key);
-                return None;
-            }
-            cx.next(range.first(), range.last()).map(|_| key.2)
+            run.map(|_| block)
         });
-        held.iter().for_each(|key| {
-            self.fresh.remove(key);
-        });
+        while let Some(block) = self.done.pop() {
+            self.begin(block);
+        }
         // A peer that has little of what is rare: any block it has, by lot.
-        found.or_else(|| {
-            let from = below(cx.rng, self.chunks);
-            let run = cx.next(from, ChunkId::MAX).or_else(|| cx.next(0, ChunkId::MAX))?;
-            let block = (run.first() >> self.shift) as u32;
-            self.is_fresh(block).then_some(block)
-        })
+        found.or_else(|| self.any(cx).filter(|&block| self.ranks.is_fresh(block)))
     }
+
+    /// A block of which the peer can give something, by lot.
+    fn any(&self, cx: &mut PickContext<'_>) -> Option<u32> {
+        let from = below(cx.rng, self.chunks);
+        let run = cx.next(from, ChunkId::MAX).or_else(|| cx.next(0, ChunkId::MAX))?;
+        u32::try_from(run.first() >> self.shift).ok().filter(|&block| (block as usize) < self.copies.len())
+    }
+}
+
+/// Are there chunks in a range that are neither held nor under way, besides what has just been taken of it in order?
+fn has_left(cx: &PickContext<'_>, range: ChunkRange, taken: &[ChunkRange]) -> bool {
+    let mut taken = taken.iter();
+    let mut at = Some(range.first());
+    while let Some(lacks) = at.and_then(|at| cx.held.next_gap(at)).filter(|gap| gap.first() <= range.last()) {
+        let Some(free) = cx.busy.next_gap(lacks.first()).filter(|gap| gap.first() <= range.last()) else { break };
+        if free.first() > lacks.last() {
+            at = Some(free.first());
+            continue;
+        }
+        // Runs are taken from their start.
+        match taken.find(|run| run.last() >= free.first()) {
+            Some(run) if run.first() <= free.first() => at = run.last().checked_add(1),
+            _ => return true,
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -329,6 +495,7 @@ mod tests {
         held: RangeSet,
         busy: RangeSet,
         wanted: Option<RangeSet>,
+        peer: PeerKey,
     }
 
     impl Bench {
@@ -336,7 +503,7 @@ mod tests {
             let mut rng = ChaCha8Rng::from_seed([3; 32]);
             let mut picker = RarestFirst::default();
             picker.on_size(chunks, &mut rng);
-            Self { picker, rng, held: RangeSet::new(), busy: RangeSet::new(), wanted: None }
+            Self { picker, rng, held: RangeSet::new(), busy: RangeSet::new(), wanted: None, peer: PeerKey(1) }
         }
 
         fn pick(&mut self, peer_has: &RangeSet, budget: u64) -> Vec<ChunkRange> {
@@ -344,7 +511,7 @@ mod tests {
             let mut cx = PickContext {
                 now: Instant::default(),
                 rng: &mut self.rng,
-                peer: PeerKey(1),
+                peer: self.peer,
                 held: &self.held,
                 busy: &self.busy,
                 wanted: self.wanted.as_ref(),
@@ -397,6 +564,66 @@ mod tests {
             left -= b.pick(&all, 100).iter().map(|r| r.len()).sum::<u64>();
         }
         assert!(b.pick(&all, 100).is_empty());
+    }
+
+    #[test]
+    fn blocks_stand_by_their_copies() {
+        let mut rng = ChaCha8Rng::from_seed([5; 32]);
+        for blocks in [1, 2, 7, 100] {
+            let mut ranks = Ranks::new(blocks, &mut rng);
+            let mut groups = std::vec![1_usize; blocks as usize];
+            for _ in 0..3000 {
+                let block = below(&mut rng, u64::from(blocks)) as u32;
+                let to = match below(&mut rng, 20) {
+                    0 => Ranks::BEGUN,
+                    n => 1 + below(&mut rng, n) as usize,
+                };
+                let from = core::mem::replace(&mut groups[block as usize], to);
+                ranks.shift(block, from, to);
+                let order: Vec<usize> = ranks.order.iter().map(|&block| groups[block as usize]).collect();
+                assert!(order.is_sorted(), "{order:?}");
+                assert!((0..blocks).all(|block| ranks.order[ranks.places[block as usize] as usize] == block));
+                let fresh = |block: u32| groups[block as usize] != Ranks::BEGUN;
+                assert!((0..blocks).all(|block| ranks.is_fresh(block) == fresh(block)));
+                let group = to.max(1);
+                assert_eq!(ranks.from(group).count(), groups.iter().filter(|&&g| g >= group).count());
+            }
+        }
+    }
+
+    #[test]
+    fn many_peers_fetch_everything_once_though_chunks_lapse() {
+        let mut rng = ChaCha8Rng::from_seed([9; 32]);
+        for chunks in [1, 63, 64, 65, 1000, 5000] {
+            let mut b = Bench::new(chunks);
+            let peers: Vec<RangeSet> = (0..7_u64)
+                .map(|peer| match peer {
+                    0 => set(&[r(0, chunks - 1)]),
+                    _ => (0..chunks).filter(|c| (c / 5 + peer) % 3 == 0).map(ChunkRange::single).collect(),
+                })
+                .collect();
+            peers.iter().flat_map(|has| has.runs()).for_each(|run| b.picker.on_have(run));
+            let mut under_way: Vec<ChunkRange> = Vec::new();
+            let mut in_vain = 0;
+            while b.held.len() < chunks {
+                let peer = below(&mut rng, 7);
+                b.peer = PeerKey(peer);
+                let picked = b.pick(&peers[peer as usize], 1 + below(&mut rng, 100));
+                in_vain = if picked.is_empty() { in_vain + 1 } else { 0 };
+                assert!(in_vain < 100 || !under_way.is_empty(), "{} of {chunks}", b.held.len());
+                under_way.extend(picked);
+                while under_way.len() > 5 || in_vain > 20 && !under_way.is_empty() {
+                    let range = under_way.swap_remove(below(&mut rng, under_way.len() as u64) as usize);
+                    b.busy.remove(range);
+                    if below(&mut rng, 10) == 0 {
+                        b.picker.on_lapsed(range);
+                    } else {
+                        assert!(b.held.insert(range));
+                    }
+                }
+            }
+            assert!(b.pick(&peers[0], 10).is_empty());
+        }
     }
 
     #[test]

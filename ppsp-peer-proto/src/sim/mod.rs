@@ -6,6 +6,7 @@
 
 mod audit;
 mod content;
+mod crowd;
 mod netem;
 mod peer;
 mod rng;
@@ -15,8 +16,9 @@ mod world;
 
 pub use audit::{Audit, auditor};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
+pub use crowd::Crowd;
 pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
-pub use peer::Peer;
+pub use peer::{Peer, peer_key};
 pub use rng::Chance;
 pub use scripted::{Character, Flooder, Gives, Manners, Puppet, Received, Seen, Speech, has_message};
 pub use swarm::{Acquaintance, Builder, Swarm, node_address};

@@ -603,6 +603,11 @@ impl Node for Peer {
     }
 }
 
+/// The key of a peer that no endpoint knows: for policies that are tried without one.
+pub fn peer_key(n: u64) -> PeerKey {
+    PeerKey(n)
+}
+
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("address", &self.address).finish_non_exhaustive()

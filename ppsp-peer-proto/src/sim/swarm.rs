@@ -252,7 +252,8 @@ impl Builder {
 
     fn add(&self, world: &mut World, content: &Arc<Content>, is_seed: bool, held: &[ChunkRange]) -> NodeId {
         let n = world.nodes() as u64;
-        let mut config = EndpointConfig::default();
+        // Links of the simulator carry any datagram, unless a test says otherwise; most paths do not.
+        let mut config = EndpointConfig { max_probed_datagram: 0, ..EndpointConfig::default() };
         self.config.iter().for_each(|tweak| tweak(&mut config));
         let special = if is_seed { &self.seed_config } else { &self.leecher_config };
         special.iter().for_each(|tweak| tweak(&mut config));
