@@ -74,6 +74,15 @@ impl TreeFile {
         Ok(count)
     }
 
+    /// Hands every changed page to the operating system and keeps none: whoever has the file may write to it meanwhile.
+    pub(crate) fn forget_pages(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.pages.clear();
+        self.places.clear();
+        (self.hand, self.last) = (0, 0);
+        Ok(())
+    }
+
     /// Forgets everything, in memory and on disk.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
         self.pages.clear();
