@@ -59,7 +59,9 @@ fn store(c: &mut Criterion) {
 /// An empty store of the content.
 fn download(dir: &Path, tree: &Tree) -> FileStore {
     let places = Places::new(&dir.join("copy"), None);
-    [&places.part, &places.state, &places.tree].map(|path| _ = fs::remove_file(path));
+    for path in [&places.part, &places.state, &places.tree] {
+        _ = fs::remove_file(path);
+    }
     FileStore::download(&places, &SwarmMetadata::of_root(&tree.root), &mut |_| {}).expect("opens").0
 }
 

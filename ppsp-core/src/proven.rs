@@ -6,8 +6,8 @@ use crate::{Bin, Hash};
 ///
 /// Six levels of 64 neighbouring leaves, 126 nodes, share a page: level after level, siblings side by side. Level 6 is the
 /// bottom of the next band of pages. A page knows the pages right below it, so a lookup is a walk down from the top page,
-/// one step per band; fingers, the page of each band that was looked at last, spare neighbours most of that walk. What it
-/// costs depends on the height of the tree, and on nothing that a peer could choose.
+/// one step per band; fingers, the page of each band that was looked at last, spare neighbours that walk. What it costs
+/// depends on the height of the tree, and on nothing that a peer could choose.
 #[derive(Clone, Debug)]
 pub(crate) struct Proven {
     hash_len: usize,
@@ -51,9 +51,7 @@ impl Proven {
         let (place, slot) = locate(node);
         let Some(page) = self.find(place).and_then(|page| self.pages.get(page)) else { return Look::default() };
         let known = page.known(slot);
-        let Some(stored) = page.hashes.get(slot * self.hash_len..(slot + 1) * self.hash_len) else {
-            return Look::default();
-        };
+        let Some(stored) = page.at(slot, self.hash_len) else { return Look::default() };
         // All functions have hashes of whole words.
         let (stored_words, words) = (stored.as_chunks::<4>().0, hash.as_chunks::<4>().0);
         let differ = stored_words
@@ -169,16 +167,7 @@ impl Proven {
         if place.band > top_place.band || number_at(top_place.band) != top_place.number {
             return None;
         }
-        let mut band = place.band;
-        let mut page = loop {
-            if band == top_place.band {
-                break top;
-            }
-            match self.fingers.get(band as usize) {
-                Some(&(number, page)) if number == number_at(band) => break page as usize,
-                _ => band += 1,
-            }
-        };
+        let (mut band, mut page) = (top_place.band, top);
         while band > place.band {
             let number = number_at(band - 1);
             match self.below.get(page * FAN + (number % FAN as u64) as usize) {
@@ -224,14 +213,17 @@ impl Proven {
             Some(index) => index as usize,
             None => {
                 u32::try_from(self.pages.len()).ok().filter(|&index| index != NONE)?;
-                self.pages.push(Page { valid: [0; 2], hashes: Box::default() });
+                self.pages.push(Page { valid: [0; 2], lines: Box::default() });
                 self.below.resize(self.pages.len() * FAN, NONE);
+                // So that to release a page needs no memory.
+                self.free.reserve(self.pages.len() - self.free.len());
                 self.pages.len() - 1
             }
         };
         let page = self.pages.get_mut(index)?;
-        if page.hashes.is_empty() {
-            page.hashes = vec![0; SLOTS * self.hash_len].into_boxed_slice();
+        if page.lines.is_empty() {
+            let lines = line_of(SLOTS, self.hash_len).0;
+            page.lines = vec![Line([0; 64]); lines].into_boxed_slice();
         } else {
             self.spare -= 1;
         }
@@ -253,7 +245,7 @@ impl Proven {
             emptied.valid = [0; 2];
             // A few pages wait for their next use, more would be memory that nobody needs. Those with memory lie on top.
             if self.spare >= SPARE {
-                emptied.hashes = Box::default();
+                emptied.lines = Box::default();
                 self.free.push(page as u32);
                 let last = self.free.len() - 1;
                 self.free.swap(last - self.spare, last);
@@ -288,8 +280,13 @@ struct Place {
 struct Page {
     /// Slots in use.
     valid: [u64; 2],
-    hashes: Box<[u8]>,
+    lines: Box<[Line]>,
 }
+
+/// A line of the processor's cache: two siblings of up to 32 bytes each, or one longer hash.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Line([u8; 64]);
 
 impl Page {
     /// What of the pair at a slot is in use, the left one in the lowest bit.
@@ -303,15 +300,25 @@ impl Page {
         if self.valid[slot >> 6 & 1] >> (slot & 63) & 1 == 0 {
             return None;
         }
-        self.hashes.get(slot * len..(slot + 1) * len)
+        self.at(slot, len)
+    }
+
+    #[inline]
+    fn at(&self, slot: usize, len: usize) -> Option<&[u8]> {
+        let (line, offset) = line_of(slot, len);
+        self.lines.get(line)?.0.get(offset..offset + len)
     }
 
     #[inline]
     fn set(&mut self, slot: usize, len: usize, hash: &Hash) -> bool {
         let hash = hash.as_bytes();
-        let Some(bytes) = self.hashes.get_mut(slot * len..(slot + 1) * len).filter(|_| hash.len() == len) else {
+        let (line, offset) = line_of(slot, len);
+        let Some(bytes) = self.lines.get_mut(line).and_then(|line| line.0.get_mut(offset..offset + len)) else {
             return false;
         };
+        if hash.len() != len {
+            return false;
+        }
         bytes.copy_from_slice(hash);
         let (word, bit) = (&mut self.valid[slot >> 6 & 1], 1 << (slot & 63));
         let new = *word & bit == 0;
@@ -329,6 +336,11 @@ const fn locate(node: Bin) -> (Place, usize) {
     // The widest level comes first in the page, the two nodes of the narrowest last.
     let slot = 128 - (128 >> level) + (index & ((64 >> level) - 1));
     (Place { band: height / LEVELS, number: index >> (LEVELS - level) }, slot as usize)
+}
+
+/// The line of a slot, and where in it the hash begins.
+const fn line_of(slot: usize, hash_len: usize) -> (usize, usize) {
+    if hash_len <= 32 { (slot >> 1, (slot & 1) << 5) } else { (slot, 0) }
 }
 
 /// Bands of the tallest tree.

@@ -220,7 +220,7 @@ fn hash_equal(backend: HashBackend, alg: HashAlg, messages: &[&[u8]], out: &mut 
     let len = messages.first().map_or(0, |message| message.len());
     let done = if backend == HashBackend::Portable {
         0
-    } else if len % alg.block() == 0 {
+    } else if len.is_multiple_of(alg.block()) {
         kernel::hash(backend, alg, Batch { bodies: messages, ends: None }, out)
     } else if messages.len() > 1 {
         let groups = messages.chunks(SIDE_BY_SIDE).zip(out.chunks_mut(SIDE_BY_SIDE));

@@ -49,11 +49,23 @@ type Piece = [u8; 16];
 type Blocks<'a, const PIECES: usize> = &'a [[Piece; PIECES]];
 
 /// The whole blocks of the first `N` messages; where there are fewer, the last of them stands in.
+#[inline]
 fn lanes<'a, const N: usize, const PIECES: usize>(messages: &[&'a [u8]]) -> [Blocks<'a, PIECES>; N] {
-    array::from_fn(|lane| {
-        let message = messages.get(lane).or(messages.last()).copied().unwrap_or_default();
-        message.as_chunks().0.as_chunks().0
-    })
+    let last = messages.last().copied().unwrap_or_default();
+    let messages = match messages.first_chunk::<N>() {
+        Some(messages) => *messages,
+        None => array::from_fn(|lane| messages.get(lane).copied().unwrap_or(last)),
+    };
+    array::from_fn::<_, N, _>(|lane| messages[lane].as_chunks().0.as_chunks().0)
+}
+
+/// The blocks at `index` of each message.
+#[inline]
+fn at<'a, const N: usize, const PIECES: usize>(
+    messages: &[Blocks<'a, PIECES>; N],
+    index: usize,
+) -> [&'a [Piece; PIECES]; N] {
+    array::from_fn(|lane| messages[lane].get(index).unwrap_or(&[[0; 16]; PIECES]))
 }
 
 /// The block that follows whole blocks of `len` bytes: a one bit, zeros, the length in bits.

@@ -6,9 +6,8 @@ use core::arch::x86_64::{
     _mm_sha256msg1_epu32, _mm_sha256msg2_epu32, _mm_sha256rnds2_epu32, _mm_shuffle_epi8, _mm_shuffle_epi32,
     _mm_unpackhi_epi64, _mm_unpacklo_epi64, _mm_xor_si128,
 };
-use core::array;
 
-use super::{Blocks, Piece, lanes, load, padding, store};
+use super::{Blocks, Piece, at, lanes, load, padding, store};
 use crate::hash::constants::{SHA1_IV, SHA224_IV, SHA256_IV, SHA256_K};
 use crate::hash::{Batch, Hash, HashAlg};
 
@@ -35,7 +34,7 @@ fn all(alg: HashAlg, batch: Batch<'_>, out: &mut [Hash]) -> usize {
     let mut done = 0;
     while let Some(out) = out.get_mut(done..).filter(|out| !out.is_empty()) {
         let batch = batch.after(done);
-        // Three are the fastest, a fourth is better than one left alone.
+        // More than three do not fit into sixteen registers, but four are better than three and one alone.
         done += match out.len() {
             1 => group::<1>(alg, batch, out),
             2 => group::<2>(alg, batch, out),
@@ -59,12 +58,6 @@ fn group<const N: usize>(alg: HashAlg, batch: Batch<'_>, out: &mut [Hash]) -> us
         _ => sha256(&SHA256_IV, bodies, ends, alg, out),
     }
     N
-}
-
-/// The blocks at `index` of each message.
-#[inline]
-fn at<'a, const N: usize>(messages: &[Blocks<'a, 4>; N], index: usize) -> [&'a [Piece; 4]; N] {
-    array::from_fn(|lane| messages[lane].get(index).unwrap_or(&[[0; 16]; 4]))
 }
 
 #[inline]
