@@ -157,6 +157,28 @@ fn bench_loopback_measures() {
 }
 
 #[test]
+fn bench_loopback_takes_parties_stores_and_cores() {
+    let place = Place::new();
+    for store in ["memory", "file"] {
+        let args = ["--size=300KiB", "--dir=.", "--leechers=2", "--repeat=2", "--cores=1", "--store", store, "--json"];
+        let ended = place.run(["bench", "loopback"].iter().chain(&args));
+        ended.succeeded();
+        let benches: Vec<_> = ended.events().into_iter().filter(|value| value["event"] == "bench").collect();
+        assert_eq!(benches.len(), 2);
+        for bench in benches {
+            assert_eq!((&bench["store"], &bench["leechers"], &bench["cores"]), (&store.into(), &2.into(), &1.into()));
+            for key in ["mb_per_s", "seed_cpu_s", "get_cpu_s", "datagrams", "run_sent", "run_received"] {
+                assert!(bench[key].as_f64() > Some(0.0), "{key}: {bench}");
+            }
+        }
+        let summary = ended.event("bench_summary");
+        assert!(summary["lowest"].as_f64() <= summary["highest"].as_f64(), "{summary}");
+    }
+    place.run(["bench", "loopback", "--cores", "60000"]).failed(2, &["--cores 60000"]);
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
 fn demo_takes_the_video_that_ffmpeg_makes() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();

@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{io, mem, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use ppsp_core::Instant;
 use ppsp_peer_proto::{Endpoint, Transmit};
@@ -35,12 +35,17 @@ pub struct Driver {
     run: Box<[u8]>,
     /// What the socket had no room for lies in `run` still.
     unsent: Option<Transmit>,
+    /// When something was last sent or received.
+    worked: Instant,
+    /// The last receive took all there was.
+    drained: bool,
 }
 
 impl Driver {
     /// Puts an endpoint on a socket. `clock` is the one that the endpoint was made with.
     pub fn new(endpoint: Endpoint, socket: Socket, clock: Clock) -> Self {
-        Self { endpoint, socket, clock, run: vec![0; MAX_RUN].into(), unsent: None }
+        let worked = clock.now();
+        Self { endpoint, socket, clock, run: vec![0; MAX_RUN].into(), unsent: None, worked, drained: false }
     }
 
     /// The time, for commands to the endpoint.
@@ -72,34 +77,36 @@ impl Driver {
     ///
     /// Those of the runtime. What goes wrong with single datagrams is no error.
     pub async fn turn(&mut self) -> io::Result<()> {
-        let end = self.clock.now() + TURN;
-        let mut busy = false;
-        loop {
-            let worked = self.work();
-            busy |= worked;
-            let now = self.clock.now();
-            if now >= end {
-                break;
-            }
-            if worked {
-                continue;
-            }
-            let blocked = self.unsent.is_some();
-            let nap = self.nap(now, blocked);
-            if busy && self.socket.wait(blocked, nap.min(end.saturating_since(now))) {
-                continue;
-            }
-            if !busy {
-                return match tokio::time::timeout(nap, self.socket.ready(blocked)).await {
-                    Ok(ready) => ready,
-                    Err(_due) => Ok(()),
-                };
+        let mut now = self.clock.now();
+        let end = now + TURN;
+        let mut idle = now.saturating_since(self.worked) >= TURN;
+        while now < end {
+            let did = self.work(now);
+            now = self.clock.now();
+            match did {
+                Did::Something => {
+                    self.worked = now;
+                    idle = false;
+                }
+                // What is due may be for the caller to take: events.
+                Did::Time => break,
+                Did::Nothing => {
+                    let blocked = self.unsent.is_some();
+                    let nap = self.nap(now, blocked);
+                    if idle {
+                        return match tokio::time::timeout(nap, self.socket.ready(blocked)).await {
+                            Ok(ready) => ready,
+                            Err(_due) => Ok(()),
+                        };
+                    }
+                    self.socket.wait(blocked, nap.min(end.saturating_since(now)));
+                    self.drained = false;
+                    now = self.clock.now();
+                }
             }
         }
-        if busy {
-            // Others on this thread get their turn.
-            tokio::task::yield_now().await;
-        }
+        // Others on this thread get their turn.
+        tokio::task::yield_now().await;
         Ok(())
     }
 
@@ -132,23 +139,30 @@ impl Driver {
         Ok(())
     }
 
-    /// `false`: there was nothing to do.
-    fn work(&mut self) -> bool {
-        let now = self.clock.now();
+    fn work(&mut self, now: Instant) -> Did {
         let due = self.endpoint.poll_timeout().is_some_and(|then| then <= now) && self.unsent.is_none();
         if due {
             self.endpoint.handle_timeout(now);
         }
-        let sent = self.send();
+        let sent = matches!(self.send(), Sent::Enough | Sent::All(true) | Sent::Blocked(true));
+        // Another call would most likely find nothing, and to wait is to find out too.
+        if mem::take(&mut self.drained) && !sent {
+            return if due { Did::Time } else { Did::Nothing };
+        }
         let now = self.clock.now();
         let received = match self.socket.try_recv() {
-            Some(received) => {
+            Some((received, drained)) => {
                 self.endpoint.handle(now, received);
+                self.drained = drained;
                 true
             }
             None => false,
         };
-        received || due || matches!(sent, Sent::Enough | Sent::All(true) | Sent::Blocked(true))
+        match (sent || received, due) {
+            (true, _) => Did::Something,
+            (false, true) => Did::Time,
+            (false, false) => Did::Nothing,
+        }
     }
 
     /// Sends some runs.
@@ -176,6 +190,16 @@ impl Driver {
         }
         Sent::Enough
     }
+}
+
+/// What came of a round of work.
+enum Did {
+    /// Something was sent or received.
+    Something,
+    /// Time was kept.
+    Time,
+    /// There was nothing to do.
+    Nothing,
 }
 
 /// How far sending got. `true`: something went.

@@ -172,8 +172,8 @@ impl Socket {
         }
     }
 
-    /// Receives what there is, at most a batch. `None`: nothing now.
-    pub fn try_recv(&mut self) -> Option<impl Iterator<Item = Datagrams<'_>>> {
+    /// Receives what there is, at most a batch. `true`: that was all, for now. `None`: nothing now.
+    pub fn try_recv(&mut self) -> Option<(impl Iterator<Item = Datagrams<'_>>, bool)> {
         let Self { io, state, slots, metas, counters, .. } = self;
         let mut buffers: [IoSliceMut<'_>; SLOTS] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
         buffers.iter_mut().zip(slots.iter_mut()).for_each(|(buffer, slot)| *buffer = IoSliceMut::new(slot));
@@ -182,11 +182,12 @@ impl Socket {
         counters.runs_in += count as u64;
         counters.datagrams_in += metas.iter().take(count).map(|m| m.len.div_ceil(m.stride.max(1)) as u64).sum::<u64>();
         let received = metas.iter().zip(slots.iter()).take(count);
-        Some(received.filter(|(meta, _)| meta.len > 0).map(|(meta, slot)| Datagrams {
+        let received = received.filter(|(meta, _)| meta.len > 0).map(|(meta, slot)| Datagrams {
             remote: SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port()),
             data: &slot[..meta.len],
             stride: meta.stride.max(1),
-        }))
+        });
+        Some((received, count < SLOTS))
     }
 
     fn send(&self, destination: SocketAddr, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
@@ -254,7 +255,7 @@ mod tests {
         let mut got = Vec::new();
         while got.len() < want {
             socket.ready(false).await.unwrap();
-            for run in socket.try_recv().into_iter().flatten() {
+            for run in socket.try_recv().into_iter().flat_map(|(runs, _)| runs) {
                 got.extend(run.data.chunks(run.stride).map(|one| (run.remote, one.to_vec())));
             }
         }

@@ -2,70 +2,13 @@
 
 use std::{fs::File, io};
 
-use ppsp_core::{
-    Bin, ChunkRange, Claim, Hash, HashAlg, RangeSet, Tree, TreeBuilder, hash_chunks, hash_pairs, peaks, root_from_peaks,
+use ppsp_core::{ChunkRange, Claim, Hash, HashAlg, RangeSet, hash_chunks, hash_pairs, peaks, root_from_peaks};
+
+use super::{
+    Notice, Observer,
+    hashing::{Content, cores, hash_file},
+    tree_file::{TreeFile, read_up_to},
 };
-
-use super::{Notice, Observer, tree_file::TreeFile, tree_file::read_up_to};
-
-/// Bytes read at a time.
-const READ_BYTES: usize = 256 << 10;
-
-/// Hashes a whole file, keeps every hash of a filled node in `tree`, and returns what the builder found.
-pub(crate) fn hash_file(
-    file: &File,
-    length: u64,
-    (alg, chunk_size): (HashAlg, u32),
-    tree: &mut TreeFile,
-    observer: &mut Observer<'_>,
-) -> io::Result<Tree> {
-    tree.clear()?;
-    let mut builder = TreeBuilder::new(alg, chunk_size);
-    hash_bytes(file, (0, length), chunk_size, &mut builder, 0, tree, &mut |done| {
-        observer(Notice::Hashing { done, total: length });
-    })
-    .and_then(|()| finish(builder, 0, tree))
-}
-
-/// Pushes `length` bytes from `start` on to `builder`; nodes go to `tree`, `shift` bin numbers further right.
-fn hash_bytes(
-    file: &File,
-    (start, length): (u64, u64),
-    chunk_size: u32,
-    builder: &mut TreeBuilder,
-    shift: u64,
-    tree: &mut TreeFile,
-    progress: &mut dyn FnMut(u64),
-) -> io::Result<()> {
-    let whole = (READ_BYTES / chunk_size as usize).max(1) * chunk_size as usize;
-    let mut buffer = vec![0; whole];
-    let mut done = 0;
-    while done < length {
-        let want = usize::try_from(length - done).map_or(whole, |left| left.min(whole));
-        let read = read_up_to(file, &mut buffer[..want], start + done)?;
-        if read < want {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
-        }
-        let mut kept = Ok(());
-        builder.push(&buffer[..read], &mut |node, hash| keep(tree, shift, node, hash, &mut kept));
-        kept?;
-        done += read as u64;
-        progress(done);
-    }
-    Ok(())
-}
-
-fn finish(builder: TreeBuilder, shift: u64, tree: &mut TreeFile) -> io::Result<Tree> {
-    let mut kept = Ok(());
-    let built = builder.finish(&mut |node, hash| keep(tree, shift, node, hash, &mut kept));
-    kept.map(|()| built)
-}
-
-fn keep(tree: &mut TreeFile, shift: u64, node: Bin, hash: &Hash, kept: &mut io::Result<()>) {
-    if let (Ok(()), Some(node)) = (&kept, Bin::new(node.number() + shift)) {
-        *kept = tree.set(node, hash);
-    }
-}
 
 /// Walks a stored tree from the root down.
 pub(crate) struct Checker<'a, 'o> {
@@ -157,21 +100,12 @@ impl Checker<'_, '_> {
         let range = top.node.range();
         if self.claimed.covers(range) {
             let (start, end) = self.bytes_of(range);
-            let mut builder = TreeBuilder::new(self.alg, self.chunk_size);
-            let shift = range.first() << 1;
             let (before, total, observer) = (self.hashed, self.length, &mut *self.observer);
-            let built = hash_bytes(
-                self.file,
-                (start, end - start),
-                self.chunk_size,
-                &mut builder,
-                shift,
-                self.tree,
-                &mut |n| {
-                    observer(Notice::Checking { done: before + n, total });
-                },
-            )
-            .and_then(|()| finish(builder, shift, self.tree));
+            let content =
+                Content { file: self.file, start, length: end - start, alg: self.alg, chunk_size: self.chunk_size };
+            let built = content.hash(self.tree, range.first(), cores(), &mut |n| {
+                observer(Notice::Checking { done: before + n, total });
+            });
             self.hashed += end - start;
             match built {
                 Ok(built) if built.root == top.hash => return Ok(()),

@@ -12,6 +12,7 @@ mod check;
 mod compare;
 mod content_file;
 mod error;
+mod hashing;
 mod open;
 mod places;
 mod reader;

@@ -12,8 +12,8 @@ use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, IntegrityMethod, RangeSet,
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    FileError, FileStore, Inner, Places, Stamp, State, check::Checker, check::hash_file, content_file::ContentFile,
-    describe_change, io_error, places::replace_file, places::stamp_of, tree_file::TreeFile,
+    FileError, FileStore, Inner, Places, Stamp, State, check::Checker, content_file::ContentFile, describe_change,
+    hashing::hash_file, io_error, places::replace_file, places::stamp_of, tree_file::TreeFile,
 };
 
 /// What opening a store tells while it works.

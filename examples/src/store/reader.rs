@@ -1,7 +1,7 @@
 //! Reads finished content and its hash tree without a lock: as neither changes any more, each handle of a store reads both by
 //! itself, behind caches of its own.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, num::NonZeroU64, sync::Arc};
 
 use ppsp_core::{Bin, ChunkId, Hash};
 use rustix::fs::{Advice, fadvise};
@@ -34,8 +34,6 @@ pub(super) struct Finished {
 pub(super) struct Reader {
     blocks: Cache,
     pages: Cache,
-    /// Up to which block the system was told last.
-    told: u64,
 }
 
 impl Reader {
@@ -54,12 +52,17 @@ impl Reader {
         let in_block = (BLOCK_BYTES as u64 / size).max(1);
         let (number, start) = (chunk / in_block, (chunk % in_block * size) as usize);
         let block_len = in_block * size;
-        if !self.blocks.has::<BLOCKS>(number) && number > 0 && self.blocks.has::<BLOCKS>(number - 1) {
-            self.tell_ahead(from, number, block_len);
-        }
-        let block = self.blocks.get::<BLOCKS>(&from.content, number, block_len as usize)?;
+        let block = match self.blocks.find::<BLOCKS>(number) {
+            Some(block) => block,
+            None => {
+                let before = number.checked_sub(1).and_then(|before| self.blocks.find::<BLOCKS>(before));
+                // Who reads one block after another will read the next ones.
+                let told = before.map_or(0, |before| tell_ahead(from, number, block_len, before.told));
+                self.blocks.load::<BLOCKS>(&from.content, number, block_len as usize, told)?
+            }
+        };
         let short = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than its content");
-        out.copy_from_slice(block.get(start..start + length).ok_or_else(short)?);
+        out.copy_from_slice(block.data.get(start..start + length).ok_or_else(short)?);
         Ok(Some(length))
     }
 
@@ -70,26 +73,25 @@ impl Reader {
     /// Those of the file.
     pub(super) fn hash(&mut self, from: &Finished, node: Bin) -> io::Result<Option<Hash>> {
         let (number, slot) = (node.number() / PAGE_SLOTS, (node.number() % PAGE_SLOTS) as usize);
-        let page = self.pages.get::<PAGES>(&from.tree, number, PAGE_SLOTS as usize * from.hash_len)?;
-        let hash = page.get(slot * from.hash_len..(slot + 1) * from.hash_len).and_then(Hash::from_bytes);
+        let page = match self.pages.find::<PAGES>(number) {
+            Some(page) => page,
+            None => self.pages.load::<PAGES>(&from.tree, number, PAGE_SLOTS as usize * from.hash_len, 0)?,
+        };
+        let hash = page.data.get(slot * from.hash_len..(slot + 1) * from.hash_len).and_then(Hash::from_bytes);
         Ok(hash.filter(|hash| !hash.is_empty()))
     }
+}
 
-    /// Has the system fetch the blocks after `number`, while this thread goes on.
-    fn tell_ahead(&mut self, from: &Finished, number: u64, block_len: u64) {
-        let next = number + 1;
-        // Not for each block: when half of what was told last is used up, or the reader is elsewhere.
-        if next + AHEAD / 2 > self.told || self.told > next + AHEAD {
-            self.told = next + AHEAD;
-            // It is a hint.
-            _ = fadvise(
-                &from.content,
-                next * block_len,
-                std::num::NonZeroU64::new(AHEAD * block_len),
-                Advice::WillNeed,
-            );
-        }
+/// Has the system fetch the blocks after `number`, while this thread goes on: not for each block, but when half of those
+/// that it was told of are used up. Returns up to where it was told.
+fn tell_ahead(from: &Finished, number: u64, block_len: u64, told: u64) -> u64 {
+    let next = number + 1;
+    if told >= next + AHEAD / 2 {
+        return told;
     }
+    // It is a hint.
+    _ = fadvise(&from.content, next * block_len, NonZeroU64::new(AHEAD * block_len), Advice::WillNeed);
+    next + AHEAD
 }
 
 /// Pieces of a file, each in the one place that its number says.
@@ -103,28 +105,25 @@ struct Piece {
     number: u64,
     /// As much as the file has of it; empty: nothing was read.
     data: Vec<u8>,
+    /// Up to which piece the system was told to read ahead.
+    told: u64,
 }
 
 impl Cache {
-    fn has<const N: usize>(&self, number: u64) -> bool {
-        let place = (number % N as u64) as usize;
-        self.pieces.get(place).is_some_and(|piece| piece.number == number && !piece.data.is_empty())
+    fn find<const N: usize>(&self, number: u64) -> Option<&Piece> {
+        self.pieces.get((number % N as u64) as usize).filter(|piece| piece.number == number && !piece.data.is_empty())
     }
 
-    fn get<const N: usize>(&mut self, file: &File, number: u64, len: usize) -> io::Result<&[u8]> {
-        let place = (number % N as u64) as usize;
-        if self.pieces.len() < N {
+    fn load<const N: usize>(&mut self, file: &File, number: u64, len: usize, told: u64) -> io::Result<&Piece> {
+        if self.pieces.is_empty() {
             self.pieces.resize(N, Piece::default());
         }
-        let piece = &mut self.pieces[place];
-        if piece.number != number || piece.data.is_empty() {
-            piece.number = number;
-            piece.data.resize(len, 0);
-            let read = read_up_to(file, &mut piece.data, number.saturating_mul(len as u64));
-            piece.data.truncate(*read.as_ref().unwrap_or(&0));
-            read?;
-        }
-        Ok(&piece.data)
+        let piece = &mut self.pieces[(number % N as u64) as usize];
+        (piece.number, piece.told) = (number, told);
+        piece.data.resize(len, 0);
+        let read = read_up_to(file, &mut piece.data, number.saturating_mul(len as u64));
+        piece.data.truncate(*read.as_ref().unwrap_or(&0));
+        read.map(|_| &*piece)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc};
 use ppsp_core::{Bin, Hash};
 
 /// Hashes in a page.
-const PAGE_SLOTS: u64 = 128;
+const PAGE_SLOTS: u64 = 512;
 
 /// The file and its cache.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Page {
 
 impl TreeFile {
     /// Pages kept in memory: 4 MiB of SHA-256 hashes.
-    pub(super) const MAX_PAGES: usize = 1024;
+    pub(super) const MAX_PAGES: usize = 256;
 
     /// Over a file opened for reading and writing.
     pub(crate) fn new(file: Arc<File>, hash_len: usize) -> Self {
@@ -72,6 +72,15 @@ impl TreeFile {
             self.write_back(page)?;
         }
         Ok(count)
+    }
+
+    /// Hands every changed page to the operating system and keeps none: whoever has the file may write to it meanwhile.
+    pub(crate) fn forget_pages(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.pages.clear();
+        self.places.clear();
+        (self.hand, self.last) = (0, 0);
+        Ok(())
     }
 
     /// Forgets everything, in memory and on disk.
