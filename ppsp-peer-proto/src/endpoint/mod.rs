@@ -391,14 +391,7 @@ impl Endpoint {
             match timer {
                 Timer::Channel(i) => self.on_channel_timer(now, i),
                 Timer::Swarm(slot) => self.on_swarm_timer(now, slot),
-                Timer::Upload => {
-                    for i in core::mem::take(&mut self.shared.throttled) {
-                        if let Some(channel) = self.channels.get_mut(i) {
-                            channel.up.throttled = false;
-                            self.shared.wake(i, channel);
-                        }
-                    }
-                }
+                Timer::Upload => self.on_upload_timer(now),
             }
         }
     }
@@ -542,6 +535,30 @@ impl Endpoint {
             self.check_announcements(now, i);
         }
         self.schedule(i);
+    }
+
+    /// The upload limit lets bytes pass: as many channels as that is enough for have their turn, the others wait on.
+    fn on_upload_timer(&mut self, now: Instant) {
+        const LEAST_WAIT: Duration = Duration::from_millis(1);
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(mut limit) = shared.upload else { return };
+        let all = limit.ready(now);
+        let mut left = all;
+        while let Some(&i) = shared.throttled.front() {
+            let waiting = channels.get_mut(i).filter(|channel| channel.up.throttled);
+            if let Some(channel) = waiting {
+                let chunk = swarms.get(channel.swarm).map_or(0, |swarm| u64::from(swarm.state.metadata.chunk_size));
+                if left < chunk.min(limit.depth()) {
+                    // When there is enough for this one too, whether or not those before take theirs.
+                    let at = limit.ready_at(now, all - left + chunk);
+                    return shared.timers.set_by(Timer::Upload, at.max(now + LEAST_WAIT));
+                }
+                left -= chunk.min(left);
+                channel.up.throttled = false;
+                shared.wake(i, channel);
+            }
+            shared.throttled.pop_front();
+        }
     }
 
     fn on_swarm_timer(&mut self, now: Instant, slot: usize) {
