@@ -23,7 +23,7 @@ pub trait Picker: Send + fmt::Debug {
     /// A peer that had announced `had` is gone.
     fn on_gone(&mut self, had: &RangeSet);
 
-    /// Chunks that were asked for may be asked for again: the request ran out of time, or its peer went.
+    /// Chunks may be asked for again: the request ran out of time, its peer went, or the store lost them.
     fn on_lapsed(&mut self, range: ChunkRange);
 
     /// Playback moved, or ended.

@@ -40,6 +40,8 @@ pub trait Node: Any {
 pub struct Outbox {
     datagrams: Vec<Outgoing>,
     spare: Vec<Vec<u8>>,
+    /// For nodes to write in, one for all of them: it stays in the processor's cache.
+    pub(super) buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,13 @@ impl Outbox {
     /// Sends with a source address that is not the node's own.
     pub fn send_as(&mut self, source: SocketAddr, destination: SocketAddr, bytes: &[u8]) {
         self.push(Some(source), destination, bytes);
+    }
+
+    /// A buffer of at least this length, to be put back.
+    pub(super) fn take_buffer(&mut self, len: usize) -> Vec<u8> {
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.resize(buffer.len().max(len), 0);
+        buffer
     }
 
     fn push(&mut self, source: Option<SocketAddr>, destination: SocketAddr, bytes: &[u8]) {
