@@ -505,7 +505,10 @@ impl Endpoint {
     /// Sets the timer of a channel by its deadlines. What is due already and waits for its turn to send needs none.
     fn schedule(&mut self, i: usize) {
         if let Some(channel) = self.channels.get_mut(i) {
-            channel.rest(self.shared.now);
+            // After the last of what there was to say: not for each datagram that comes.
+            if channel.sent == self.shared.now {
+                channel.rest(self.shared.now);
+            }
             let c = &self.shared.config;
             let at = channel.deadline(c.keep_alive, c.idle_timeout, c.half_open_timeout);
             if at > self.shared.now || !channel.in_ready {
