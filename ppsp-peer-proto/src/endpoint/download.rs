@@ -303,21 +303,29 @@ impl Endpoint {
         let ours_left = ours + channel.down.time_left(now).unwrap_or_default();
         let from = crate::policy::below(&mut self.shared.rng, state.chunks().unwrap_or(0));
         let mut taken: Vec<(ChunkId, usize)> = Vec::new();
+        // After what wait a chunk is overdue with a peer; `None`: never. Neighbours were mostly asked of the same one.
+        let overdue_after = |other: &Channel| {
+            let theirs = other.down.rtt.unwrap_or_default();
+            let patience = ours.max(theirs) * 2 + Duration::from_millis(50);
+            match other.down.time_left(now) {
+                // A window is what comes in the horizon; who needs half as much again has become slow.
+                Some(left) => (left > ours_left * 2 + theirs * 2 + Download::HORIZON * 3 / 2).then_some(patience),
+                None => Some(other.down.sojourn.srtt().map_or(patience, |usual| patience.max(usual * 2))),
+            }
+        };
+        let mut last = None;
         let rest = ChunkRange::new(from, ChunkId::MAX).into_iter().flat_map(|range| state.asked_of.iter(range));
         let before = ChunkRange::with_len(0, from).into_iter().flat_map(|range| state.asked_of.iter(range));
         for (chunk, owner) in rest.chain(before).take(LOOK_AT) {
             let owner = owner as usize;
             let Some(other) = self.channels.get(owner).filter(|_| owner != i) else { continue };
-            let Some(entry) = other.down.asked.get(chunk) else { continue };
-            let waited = now.saturating_since(entry.since);
-            let theirs = other.down.rtt.unwrap_or_default();
-            let patience = ours.max(theirs) * 2 + Duration::from_millis(50);
-            let overdue = match other.down.time_left(now) {
-                // A window is what comes in the horizon; who needs half as much again has become slow.
-                Some(left) => left > ours_left * 2 + theirs * 2 + Download::HORIZON * 3 / 2,
-                None => other.down.sojourn.srtt().is_none_or(|usual| waited > usual * 2),
+            let after = match last {
+                Some((known, after)) if known == owner => after,
+                _ => last.insert((owner, overdue_after(other))).1,
             };
-            if waited > patience && overdue && channel.have.contains(chunk) {
+            let Some(after) = after else { continue };
+            let Some(entry) = other.down.asked.get(chunk) else { continue };
+            if now.saturating_since(entry.since) > after && channel.have.contains(chunk) {
                 taken.push((chunk, owner));
                 if taken.len() as u64 >= budget.min(32) {
                     break;

@@ -401,14 +401,7 @@ impl Endpoint {
             match timer {
                 Timer::Channel(i) => self.on_channel_timer(now, i),
                 Timer::Swarm(slot) => self.on_swarm_timer(now, slot),
-                Timer::Upload => {
-                    for i in core::mem::take(&mut self.shared.throttled) {
-                        if let Some(channel) = self.channels.get_mut(i) {
-                            channel.up.throttled = false;
-                            self.shared.wake(i, channel);
-                        }
-                    }
-                }
+                Timer::Upload => self.on_upload_timer(now),
             }
         }
     }
@@ -535,7 +528,10 @@ impl Endpoint {
     /// Sets the timer of a channel by its deadlines. What is due already and waits for its turn to send needs none.
     fn schedule(&mut self, i: usize) {
         if let Some(channel) = self.channels.get_mut(i) {
-            channel.rest(self.shared.now);
+            // After the last of what there was to say: not for each datagram that comes.
+            if channel.sent == self.shared.now {
+                channel.rest(self.shared.now);
+            }
             let c = &self.shared.config;
             let at = channel.deadline(c.keep_alive, c.idle_timeout, c.half_open_timeout);
             if at > self.shared.now || !channel.in_ready {
@@ -565,6 +561,30 @@ impl Endpoint {
             self.check_announcements(now, i);
         }
         self.schedule(i);
+    }
+
+    /// The upload limit lets bytes pass: as many channels as that is enough for have their turn, the others wait on.
+    fn on_upload_timer(&mut self, now: Instant) {
+        const LEAST_WAIT: Duration = Duration::from_millis(1);
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(mut limit) = shared.upload else { return };
+        let all = limit.ready(now);
+        let mut left = all;
+        while let Some(&i) = shared.throttled.front() {
+            let waiting = channels.get_mut(i).filter(|channel| channel.up.throttled);
+            if let Some(channel) = waiting {
+                let chunk = swarms.get(channel.swarm).map_or(0, |swarm| u64::from(swarm.state.metadata.chunk_size));
+                if left < chunk.min(limit.depth()) {
+                    // When there is enough for this one too, whether or not those before take theirs.
+                    let at = limit.ready_at(now, all - left + chunk);
+                    return shared.timers.set_by(Timer::Upload, at.max(now + LEAST_WAIT));
+                }
+                left -= chunk.min(left);
+                channel.up.throttled = false;
+                shared.wake(i, channel);
+            }
+            shared.throttled.pop_front();
+        }
     }
 
     fn on_swarm_timer(&mut self, now: Instant, slot: usize) {

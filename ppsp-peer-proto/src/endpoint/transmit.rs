@@ -353,6 +353,9 @@ impl Endpoint {
                 writer.truncate(start);
                 let one = ChunkRange::single(chunk);
                 swarm.state.held.remove(one);
+                if swarm.state.indexed {
+                    swarm.picker.on_lapsed(one);
+                }
                 channel.up.dequeue(one);
                 shared.wake(i, channel);
                 self.stirred.push(slot);

@@ -23,7 +23,7 @@ pub trait Picker: Send + fmt::Debug {
     /// A peer that had announced `had` is gone.
     fn on_gone(&mut self, had: &RangeSet);
 
-    /// Chunks that were asked for may be asked for again: the request ran out of time, or its peer went.
+    /// Chunks may be asked for again: the request ran out of time, its peer went, or the store lost them.
     fn on_lapsed(&mut self, range: ChunkRange);
 
     /// Playback moved, or ended.
@@ -171,6 +171,7 @@ struct Index {
     /// Peers that had everything at once.
     complete: i64,
     ranks: Ranks,
+    /// What is neither held nor under way is in blocks that are fresh or open.
     open: Open,
     /// Kept for its capacity.
     done: Vec<u32>,
@@ -397,14 +398,36 @@ impl Index {
         }
         // What was begun with others, only when there is nothing else: a peer that is still receiving a block itself
         // will have the rest of it soon, and whoever has everything had better give what nobody else has.
+        if out.is_empty() {
+            self.continue_others(cx, budget, out);
+        }
+    }
+
+    /// Takes the rest of a block that is open with whomever, by lot. What is free is in open or fresh blocks: where there
+    /// are none, as towards the end, looking in vain costs nothing.
+    fn continue_others(&mut self, cx: &mut PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
+        let from = below(cx.rng, self.copies.len() as u64) as u32;
+        let open = &self.open.with;
+        for (&block, _) in open.range(from..).chain(open.range(..from)).take(LOOK_AT) {
+            let range = self.range(block);
+            take(cx, range.first(), range.last(), u64::MAX, budget, out);
+            if !out.is_empty() {
+                break;
+            }
+            if !has_left(cx, range, &[]) {
+                self.done.push(block);
+            }
+        }
+        let looked_at_all = open.len() <= LOOK_AT;
+        while let Some(block) = self.done.pop() {
+            self.open.remove(block);
+        }
         if out.is_empty()
+            && !looked_at_all
             && let Some(block) = self.any(cx)
         {
             let range = self.range(block);
             take(cx, range.first(), range.last(), u64::MAX, budget, out);
-            if !self.ranks.is_fresh(block) && !has_left(cx, range, out) {
-                self.open.remove(block);
-            }
         }
     }
 
@@ -453,13 +476,17 @@ impl Index {
             self.begin(block);
         }
         // A peer that has little of what is rare: any block it has, by lot.
-        found.or_else(|| self.any(cx).filter(|&block| self.ranks.is_fresh(block)))
+        let looked_at_all = self.ranks.order.len() - self.ranks.start(least) as usize <= LOOK_AT;
+        match found {
+            None if !looked_at_all => self.any(cx).filter(|&block| self.ranks.is_fresh(block)),
+            found => found,
+        }
     }
 
     /// A block of which the peer can give something, by lot.
     fn any(&self, cx: &mut PickContext<'_>) -> Option<u32> {
         let from = below(cx.rng, self.chunks);
-        let run = cx.next(from, ChunkId::MAX).or_else(|| cx.next(0, ChunkId::MAX))?;
+        let run = cx.next(from, ChunkId::MAX).or_else(|| cx.next(0, from))?;
         u32::try_from(run.first() >> self.shift).ok().filter(|&block| (block as usize) < self.copies.len())
     }
 }

@@ -120,12 +120,17 @@ impl Crowd {
     /// Lets time pass, with all that is due in it.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
+        self.pass_to(until, |_, _| {});
+    }
+
+    /// Lets time pass up to a moment. `each` sees what is sent meanwhile.
+    pub fn pass_to(&mut self, until: Instant, mut each: impl FnMut(SocketAddr, &[u8])) {
         while let Some(at) = self.endpoint.poll_timeout().filter(|&at| at <= until) {
             self.now = self.now.max(at);
             self.endpoint.handle_timeout(self.now);
-            self.drain(|_, _| {});
+            self.drain(&mut each);
         }
-        self.now = until;
+        self.now = self.now.max(until);
     }
 
     /// The datagram with which a peer says something, and where it comes from.

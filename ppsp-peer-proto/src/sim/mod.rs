@@ -7,6 +7,7 @@
 mod audit;
 mod content;
 mod crowd;
+mod growth;
 mod netem;
 mod peer;
 mod rng;
@@ -17,6 +18,7 @@ mod world;
 pub use audit::{Audit, auditor};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
 pub use crowd::Crowd;
+pub use growth::Growth;
 pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
 pub use peer::{Peer, peer_key};
 pub use rng::Chance;

@@ -191,7 +191,7 @@ pub struct Netem {
     default_link: LinkConfig,
     ports: Vec<PortState>,
     addresses: BTreeMap<SocketAddr, Port>,
-    links: BTreeMap<(Port, Port), Link>,
+    links: Vec<Link>,
     queue: BinaryHeap<Reverse<Due>>,
     packets: Vec<Option<Packet>>,
     free: Vec<u32>,
@@ -208,7 +208,7 @@ impl Netem {
             default_link: link,
             ports: Vec::new(),
             addresses: BTreeMap::new(),
-            links: BTreeMap::new(),
+            links: Vec::new(),
             queue: BinaryHeap::new(),
             packets: Vec::new(),
             free: Vec::new(),
@@ -221,8 +221,9 @@ impl Netem {
     /// Plugs a node in.
     pub fn plug(&mut self, address: SocketAddr, access: Access) -> Port {
         let port = Port(self.ports.len() as u32);
-        self.ports.push(PortState { address, up: Pipe::default(), down: Pipe::default(), plugged: true });
-        self.addresses.insert(address, port);
+        let (up, down) = (Pipe::default(), Pipe::default());
+        self.ports.push(PortState { address, up, down, plugged: true, listed: false, links: BTreeMap::new() });
+        self.list(port, address);
         self.set_access(port, access);
         port
     }
@@ -231,19 +232,13 @@ impl Netem {
     pub fn unplug(&mut self, port: Port) {
         let state = &mut self.ports[port.0 as usize];
         state.plugged = false;
-        if self.addresses.get(&state.address) == Some(&port) {
-            self.addresses.remove(&state.address);
-        }
+        self.unlist(port);
     }
 
     /// Gives a node another address, as a NAT does that forgot it. What is on the way to the old one is lost.
     pub fn rebind(&mut self, port: Port, address: SocketAddr) {
-        let state = &mut self.ports[port.0 as usize];
-        if self.addresses.get(&state.address) == Some(&port) {
-            self.addresses.remove(&state.address);
-        }
-        state.address = address;
-        self.addresses.insert(address, port);
+        self.unlist(port);
+        self.list(port, address);
     }
 
     /// The present address of a node.
@@ -263,7 +258,8 @@ impl Netem {
 
     /// Sets the link in one direction.
     pub fn set_link(&mut self, from: Port, to: Port, config: LinkConfig) {
-        let link = self.link(from, to);
+        let index = self.link_index(from, to);
+        let link = &mut self.links[index];
         link.config = config;
         (link.pipe.rate, link.pipe.queue) = (config.rate, config.queue);
     }
@@ -276,22 +272,22 @@ impl Netem {
 
     /// The link in one direction.
     pub fn link_config(&self, from: Port, to: Port) -> LinkConfig {
-        self.links.get(&(from, to)).map_or(self.default_link, |link| link.config)
+        self.link(from, to).map_or(self.default_link, |link| link.config)
     }
 
     /// What came of the datagrams of one link.
     pub fn link_stats(&self, from: Port, to: Port) -> LinkStats {
-        self.links.get(&(from, to)).map_or_else(LinkStats::default, |link| link.stats)
+        self.link(from, to).map_or_else(LinkStats::default, |link| link.stats)
     }
 
     /// Bytes that wait for a link's own rate at this moment.
     pub fn backlog(&self, from: Port, to: Port, now: Instant) -> usize {
-        self.links.get(&(from, to)).map_or(0, |link| link.pipe.backlog(nanos(now)))
+        self.link(from, to).map_or(0, |link| link.pipe.backlog(nanos(now)))
     }
 
     /// What came of the datagrams of all links together.
     pub fn total(&self) -> LinkStats {
-        self.links.values().fold(LinkStats::default(), |mut sum, link| {
+        self.links.iter().fold(LinkStats::default(), |mut sum, link| {
             let s = &link.stats;
             sum.sent += s.sent;
             sum.sent_bytes += s.sent_bytes;
@@ -325,7 +321,8 @@ impl Netem {
             self.unroutable += 1;
             return;
         };
-        let link = self.link(from, to);
+        let index = self.link_index(from, to);
+        let link = &mut self.links[index];
         link.stats.sent += 1;
         link.stats.sent_bytes += bytes.len() as u64;
         if bytes.len() > link.config.mtu {
@@ -353,12 +350,12 @@ impl Netem {
             1
         };
         for _ in 0..copies {
-            let arrives = self.link(from, to).arrival(departed);
+            let arrives = self.links[index].arrival(departed);
             let mut copy = self.spare.pop().unwrap_or_default();
             copy.clear();
             copy.extend_from_slice(bytes);
             let stage = if self.ports[to.0 as usize].down.rate.is_some() { Stage::Downlink } else { Stage::Deliver };
-            let packet = Packet { from, to, source, destination, bytes: copy };
+            let packet = Packet { link: index, to, source, destination, bytes: copy };
             self.schedule(arrives, stage, packet);
         }
     }
@@ -372,26 +369,25 @@ impl Netem {
             self.queue.pop();
             let packet = self.packets[due.slot as usize].take()?;
             self.free.push(due.slot);
-            let reachable = self.addresses.get(&packet.destination) == Some(&packet.to);
-            let (from, to) = (packet.from, packet.to);
-            if !reachable {
-                self.link(from, to).stats.unreachable += 1;
+            let (link, to) = (&mut self.links[packet.link], packet.to);
+            let receiver = &mut self.ports[to.0 as usize];
+            if !receiver.listed || receiver.address != packet.destination {
+                link.stats.unreachable += 1;
                 self.spare.push(packet.bytes);
                 continue;
             }
             if due.stage == Stage::Downlink {
-                match self.ports[to.0 as usize].down.enter(due.at, packet.bytes.len() + HEADERS) {
+                match receiver.down.enter(due.at, packet.bytes.len() + HEADERS) {
                     Some(at) => self.schedule(at, Stage::Deliver, packet),
                     None => {
-                        self.link(from, to).stats.overflowed += 1;
+                        link.stats.overflowed += 1;
                         self.spare.push(packet.bytes);
                     }
                 }
                 continue;
             }
-            let stats = &mut self.link(from, to).stats;
-            stats.delivered += 1;
-            stats.delivered_bytes += packet.bytes.len() as u64;
+            link.stats.delivered += 1;
+            link.stats.delivered_bytes += packet.bytes.len() as u64;
             let Packet { to, source, destination, bytes, .. } = packet;
             return Some(Arrival { port: to, source, destination, bytes });
         }
@@ -410,15 +406,39 @@ impl Netem {
         self.queue.peek().map(|Reverse(due)| Instant::from_micros(due.at.div_ceil(1000)))
     }
 
-    fn link(&mut self, from: Port, to: Port) -> &mut Link {
-        let (seed, config) = (self.seed, self.default_link);
-        self.links.entry((from, to)).or_insert_with(|| Link {
-            config,
-            pipe: Pipe { rate: config.rate, queue: config.queue, free_at: 0 },
-            latest: 0,
-            chance: Chance::new(seed, "link", u64::from(from.0) << 32 | u64::from(to.0)),
-            stats: LinkStats::default(),
+    fn link(&self, from: Port, to: Port) -> Option<&Link> {
+        let index = *self.ports[from.0 as usize].links.get(&to)?;
+        Some(&self.links[index])
+    }
+
+    fn link_index(&mut self, from: Port, to: Port) -> usize {
+        let (seed, config, links) = (self.seed, self.default_link, &mut self.links);
+        *self.ports[from.0 as usize].links.entry(to).or_insert_with(|| {
+            links.push(Link {
+                config,
+                pipe: Pipe { rate: config.rate, queue: config.queue, free_at: 0 },
+                latest: 0,
+                chance: Chance::new(seed, "link", u64::from(from.0) << 32 | u64::from(to.0)),
+                stats: LinkStats::default(),
+            });
+            links.len() - 1
         })
+    }
+
+    /// An address leads to a port from now on, and to none that it led to before.
+    fn list(&mut self, port: Port, address: SocketAddr) {
+        if let Some(before) = self.addresses.insert(address, port) {
+            self.ports[before.0 as usize].listed = false;
+        }
+        let state = &mut self.ports[port.0 as usize];
+        (state.address, state.listed) = (address, true);
+    }
+
+    fn unlist(&mut self, port: Port) {
+        let state = &mut self.ports[port.0 as usize];
+        if core::mem::take(&mut state.listed) {
+            self.addresses.remove(&state.address);
+        }
     }
 
     fn schedule(&mut self, at: u64, stage: Stage, packet: Packet) {
@@ -443,11 +463,15 @@ struct PortState {
     up: Pipe,
     down: Pipe,
     plugged: bool,
+    /// Its address leads here.
+    listed: bool,
+    /// Links from here.
+    links: BTreeMap<Port, usize>,
 }
 
 #[derive(Debug)]
 struct Packet {
-    from: Port,
+    link: usize,
     to: Port,
     source: SocketAddr,
     destination: SocketAddr,

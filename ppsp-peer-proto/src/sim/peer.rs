@@ -31,7 +31,6 @@ pub struct Peer {
     /// The peer's clock is ahead of the world's by so much.
     skew: Duration,
     segments: NonZeroUsize,
-    buffer: Vec<u8>,
     events_first: bool,
     timers: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
     timer_number: u64,
@@ -89,7 +88,6 @@ impl Peer {
             skew,
             // Drivers differ: without GSO, and with runs of several lengths.
             segments: NonZeroUsize::new([1, 2, 10, 64][usize::from(seed[0] % 4)]).unwrap_or(NonZeroUsize::MIN),
-            buffer: vec![0; 1 << 17],
             events_first: seed[1].is_multiple_of(2),
             timers: BinaryHeap::new(),
             timer_number: 0,
@@ -547,11 +545,12 @@ impl Node for Peer {
         if self.events_first {
             self.drain_events(now);
         }
+        let mut buffer = out.take_buffer(1 << 17);
         loop {
             let due = self.due_by(now);
-            let Some(transmit) = self.endpoint.poll_transmit(local, self.segments, &mut self.buffer) else { break };
+            let Some(transmit) = self.endpoint.poll_transmit(local, self.segments, &mut buffer) else { break };
             assert!(due, "{} at {} s sends something, but poll_timeout() did not say so", self.address, secs(now));
-            let run = &self.buffer[..transmit.len];
+            let run = &buffer[..transmit.len];
             let size = transmit.segment_size.map_or(transmit.len, NonZeroUsize::get);
             let datagrams = run.len().div_ceil(size.max(1));
             assert!(!run.is_empty(), "{} sends an empty run", self.address);
@@ -574,6 +573,7 @@ impl Node for Peer {
             self.accounts.entry(transmit.destination).or_default().sent += run.len() as u64;
             self.unsettled.push(transmit.destination);
         }
+        out.buffer = buffer;
         let due = self.due_by(now);
         let waited = self.drain_events(now);
         assert!(

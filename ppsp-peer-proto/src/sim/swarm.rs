@@ -39,6 +39,9 @@ pub enum Acquaintance {
     Some(usize),
     /// The seeds and every leecher that came before.
     Everybody,
+    /// The one before, and so many others at random in all, of which the seeds are as likely as any: as a tracker tells
+    /// in a large swarm.
+    Neighbours(usize),
 }
 
 type Tweak = Box<dyn Fn(&mut EndpointConfig)>;
@@ -228,12 +231,21 @@ impl Builder {
         for n in 0..self.leechers {
             let id = self.add(&mut world, &content, false, &[]);
             let mut known: Vec<NodeId> = Vec::new();
-            if self.acquaintance != Acquaintance::Nobody {
+            if !matches!(self.acquaintance, Acquaintance::Nobody | Acquaintance::Neighbours(_)) {
                 known.extend(&seeds);
             }
             match self.acquaintance {
                 Acquaintance::Nobody | Acquaintance::Seeds => {}
                 Acquaintance::Everybody => known.extend(&leechers),
+                Acquaintance::Neighbours(count) => {
+                    let there = seeds.len() + leechers.len();
+                    known.extend(leechers.last());
+                    while known.len() < count.min(there) {
+                        let other = chance.below(there as u64) as usize;
+                        let other = seeds.iter().chain(&leechers).nth(other);
+                        known.extend(other.filter(|other| !known.contains(other)));
+                    }
+                }
                 Acquaintance::Some(count) => {
                     // A ring keeps the swarm in one piece; the rest is chance.
                     let mut others = leechers.clone();
@@ -317,7 +329,7 @@ impl Swarm {
 
     /// Do all leechers that are still there have everything?
     pub fn is_complete(&self) -> bool {
-        is_complete(&self.world, &self.leechers)
+        self.leechers.iter().all(|&id| is_done(&self.world, id))
     }
 
     /// Runs until every leecher that is still there has everything; gives the time.
@@ -327,7 +339,13 @@ impl Swarm {
     /// With a report, where that takes longer than `limit`.
     pub fn run(&mut self, limit: Duration) -> Instant {
         let Self { world, leechers, .. } = self;
-        match world.run_until(|world| is_complete(world, leechers), limit) {
+        // Who is done remains so: not all of them are asked each time.
+        let mut done = 0;
+        let complete = |world: &World| {
+            done += leechers[done..].iter().take_while(|id| is_done(world, **id)).count();
+            done == leechers.len()
+        };
+        match world.run_until(complete, limit) {
             Ok(at) => {
                 self.check();
                 at
@@ -398,8 +416,9 @@ pub fn node_address(n: u64) -> SocketAddr {
     SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], 6778))
 }
 
-fn is_complete(world: &World, leechers: &[NodeId]) -> bool {
-    leechers.iter().all(|&id| !world.contains(id) || world.peer(id).completed().is_some())
+/// Has a leecher everything, or gone?
+fn is_done(world: &World, id: NodeId) -> bool {
+    !world.contains(id) || world.peer(id).completed().is_some()
 }
 
 impl fmt::Debug for Builder {

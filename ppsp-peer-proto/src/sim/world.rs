@@ -3,11 +3,7 @@
 //! Time jumps exactly to the next datagram or the earliest `poll_timeout`, and nothing is called in between: a machine that
 //! forgets to say when it is due stands still here as it would with a real driver.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, BinaryHeap},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BinaryHeap, vec::Vec};
 use core::{any::Any, cmp::Reverse, fmt, mem, net::SocketAddr, time::Duration};
 
 use ppsp_core::Instant;
@@ -44,6 +40,8 @@ pub trait Node: Any {
 pub struct Outbox {
     datagrams: Vec<Outgoing>,
     spare: Vec<Vec<u8>>,
+    /// For nodes to write in, one for all of them: it stays in the processor's cache.
+    pub(super) buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -62,6 +60,13 @@ impl Outbox {
     /// Sends with a source address that is not the node's own.
     pub fn send_as(&mut self, source: SocketAddr, destination: SocketAddr, bytes: &[u8]) {
         self.push(Some(source), destination, bytes);
+    }
+
+    /// A buffer of at least this length, to be put back.
+    pub(super) fn take_buffer(&mut self, len: usize) -> Vec<u8> {
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.resize(buffer.len().max(len), 0);
+        buffer
     }
 
     fn push(&mut self, source: Option<SocketAddr>, destination: SocketAddr, bytes: &[u8]) {
@@ -138,7 +143,8 @@ pub struct World {
     now: Instant,
     net: Netem,
     nodes: Vec<Slot>,
-    ports: BTreeMap<Port, NodeId>,
+    /// Who is plugged in at each port.
+    ports: Vec<NodeId>,
     wakes: BinaryHeap<Reverse<(Instant, NodeId)>>,
     outbox: Outbox,
     batch: Vec<Arrival>,
@@ -168,7 +174,7 @@ impl World {
             now: Instant::from_micros(0),
             net: Netem::new(seed, link),
             nodes: Vec::new(),
-            ports: BTreeMap::new(),
+            ports: Vec::new(),
             wakes: BinaryHeap::new(),
             outbox: Outbox::default(),
             batch: Vec::new(),
@@ -194,7 +200,8 @@ impl World {
         let port = self.net.plug(node.address(), access);
         let id = NodeId(self.nodes.len() as u32);
         self.nodes.push(Slot { node: Some(Box::new(node)), port, wake: None, timeouts: 0 });
-        self.ports.insert(port, id);
+        debug_assert_eq!(port.0 as usize, self.ports.len(), "ports are plugged in one after another");
+        self.ports.push(id);
         self.settle(id);
         id
     }
@@ -393,7 +400,7 @@ impl World {
 
     fn deliver(&mut self, batch: &mut Vec<Arrival>) {
         let Some(first) = batch.first() else { return };
-        let id = self.ports.get(&first.port).copied();
+        let id = self.ports.get(first.port.0 as usize).copied();
         if let Some(id) = id
             && let Some(node) = &mut self.nodes[id.0 as usize].node
         {
