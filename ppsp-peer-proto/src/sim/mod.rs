@@ -6,8 +6,10 @@
 
 mod audit;
 mod content;
+mod flows;
 mod netem;
 mod peer;
+mod reno;
 mod rng;
 mod scripted;
 mod swarm;
@@ -15,8 +17,10 @@ mod world;
 
 pub use audit::{Audit, auditor};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
-pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port};
+pub use flows::{Flow, Flows, jain};
+pub use netem::{Access, Arrival, HEADERS, LinkConfig, LinkStats, MAX_UDP, Netem, Port, Trunk};
 pub use peer::Peer;
+pub use reno::{Reno, RenoFactory};
 pub use rng::Chance;
 pub use scripted::{Character, Flooder, Gives, Manners, Puppet, Received, Seen, Speech, has_message};
 pub use swarm::{Acquaintance, Builder, Swarm, node_address};
