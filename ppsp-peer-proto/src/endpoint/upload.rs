@@ -54,6 +54,10 @@ pub(super) struct Upload {
     reorder: u64,
     presumed_lost: RangeSet,
     lossy_until: Instant,
+    /// Sent since something was lost the last time: only these vouch for the hashes that went with them or before them.
+    /// Whoever is under way since before that may have leaned on what was lost.
+    vouching: RangeSet,
+    vouching_since: Instant,
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,
 }
@@ -63,6 +67,7 @@ impl Upload {
     const MAX_REORDER: u64 = 256;
     /// How long a loss makes hashes be sent twice.
     const LOSSY: Duration = Duration::from_secs(5);
+    const MAX_VOUCHING: usize = 4096;
 
     pub(super) fn new(now: Instant, controller: Box<dyn Controller>) -> Self {
         Self {
@@ -88,6 +93,8 @@ impl Upload {
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
+            vouching: RangeSet::new(),
+            vouching_since: now,
             in_doubt: false,
         }
     }
@@ -203,6 +210,12 @@ impl Upload {
         self.dequeue(ChunkRange::single(chunk));
         self.ahead.clear();
         self.sent.push(chunk, now, datagram);
+        if self.vouching.parts() >= Self::MAX_VOUCHING {
+            self.vouching.clear();
+        }
+        self.vouching.insert(ChunkRange::single(chunk));
+        // It is on its way once more, and that it arrives proves nothing about the first time.
+        self.presumed_lost.remove(ChunkRange::single(chunk));
         self.controller.on_sent(now, datagram);
         self.meter.add(now, content as u64);
         self.bytes += content as u64;
@@ -235,6 +248,20 @@ impl Upload {
             return usize::MAX;
         }
         if now < self.lossy_until || have.is_empty() { 2 } else { 1 }
+    }
+
+    /// Have so many chunks of a range been sent, with nothing lost since?
+    fn vouched(&self, range: ChunkRange, count: usize) -> bool {
+        let mut missing = count as u64;
+        let mut at = Some(range.first());
+        while let Some(run) = at.and_then(|at| self.vouching.next_set(at)).and_then(|run| run.intersection(range)) {
+            missing = missing.saturating_sub(run.len());
+            if missing == 0 {
+                return true;
+            }
+            at = run.last().checked_add(1);
+        }
+        false
     }
 
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
@@ -273,6 +300,11 @@ impl Upload {
     fn on_loss(&mut self, now: Instant, chunk: ChunkId, bytes: usize, since: Instant) {
         self.controller.on_loss(now, bytes, since);
         self.lossy_until = now + Self::LOSSY;
+        // What went before the last loss was noticed does not vouch for anything any more.
+        if since >= self.vouching_since {
+            self.vouching.clear();
+            self.vouching_since = now;
+        }
         self.presumed_lost.insert(ChunkRange::single(chunk));
         if self.presumed_lost.parts() > 64 {
             self.presumed_lost.clear();
@@ -291,6 +323,8 @@ impl Upload {
             self.rtt.on_timeout();
             self.lossy_until = now + Self::LOSSY;
             self.controller.on_timeout(now);
+            self.vouching.clear();
+            self.vouching_since = now;
             while self.sent.take_oldest().is_some() {
                 lost += 1;
             }
@@ -320,7 +354,7 @@ impl Upload {
         };
         while node != peak {
             let (Some(parent), Some(sibling)) = (node.parent(), node.sibling()) else { break };
-            if have.intersects(parent.range()) || self.sent.has_in(parent.range(), confidence) {
+            if have.intersects(parent.range()) || self.vouched(parent.range(), confidence) {
                 break;
             }
             out.push(sibling);
@@ -328,7 +362,7 @@ impl Upload {
         }
         out.reverse();
         // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
-        if have.is_empty() && !state.all().is_some_and(|all| self.sent.has_in(all, confidence)) {
+        if have.is_empty() && !state.all().is_some_and(|all| self.vouched(all, confidence)) {
             let uncles = out.len();
             out.extend(ppsp_core::peaks(chunks));
             out.rotate_left(uncles);
