@@ -28,7 +28,7 @@ impl Default for StreamingConfig {
             min_cwnd: 4,
             max_cwnd: 32 << 20,
             max_queue: Duration::from_millis(120),
-            max_loss: 8,
+            max_loss: 5,
         }
     }
 }
@@ -250,8 +250,13 @@ impl Streaming {
                 }
             }
             Phase::Cruise(turn, since) => {
-                let drained = turn == 1 && in_flight <= self.on_path();
-                if now.saturating_since(since) >= least || drained {
+                // What was too much is given time to drain, and no more than that.
+                let over = if turn == 1 {
+                    in_flight <= self.on_path() || now.saturating_since(since) > least.saturating_mul(4)
+                } else {
+                    now.saturating_since(since) >= least
+                };
+                if over {
                     self.phase = Phase::Cruise((turn + 1) % GAINS.len(), now);
                 }
                 if self.least.is_some_and(|(_, seen)| now.saturating_since(seen) > LOOK_AGAIN) {
