@@ -397,3 +397,239 @@ fn micros(duration: Duration) -> u64 {
 fn clamp(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX).min(1 << 48)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MSS: usize = 1100;
+
+    fn at(micros: u64) -> Instant {
+        Instant::from_micros(1_700_000_000_000_000 + micros)
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// One sender over a bottleneck with an endless queue, then propagation there and back.
+    struct Path {
+        rate: u64,
+        propagation: u64,
+        /// Each so many-th datagram is lost; none where zero.
+        loses: u64,
+        /// What the receiver says the delay was, given what it was.
+        report: fn(u64) -> u64,
+        /// How much longer the receiver waits before it acknowledges.
+        holds: fn(u64) -> u64,
+        now: u64,
+        free: u64,
+        allowed_at: u64,
+        in_flight: usize,
+        sent: u64,
+        /// Acknowledgement at, sent, delay; no delay where it was lost.
+        flying: VecDeque<(u64, u64, Option<u64>)>,
+        longest: u64,
+        delivered: u64,
+    }
+
+    impl Path {
+        fn new(rate: u64, propagation: u64) -> Self {
+            Self {
+                rate,
+                propagation,
+                loses: 0,
+                report: |delay| delay,
+                holds: |_| 0,
+                now: 0,
+                free: 0,
+                allowed_at: 0,
+                in_flight: 0,
+                sent: 0,
+                flying: VecDeque::new(),
+                longest: 0,
+                delivered: 0,
+            }
+        }
+
+        fn run(&mut self, controller: &mut Streaming, until: Duration) {
+            self.longest = 0;
+            while self.now < micros(until) {
+                let may = self.in_flight + MSS <= controller.window();
+                let ack = self.flying.front().map(|f| f.0);
+                if may && ack.is_none_or(|ack| self.allowed_at <= ack) {
+                    self.now = self.now.max(self.allowed_at);
+                    let pace = controller.pacing_rate().map_or(0, |rate| MSS as u64 * 1_000_000 / rate);
+                    self.allowed_at = self.now + pace;
+                    self.send(controller);
+                    continue;
+                }
+                let Some((ack, sent, delay)) = self.flying.pop_front() else { break };
+                self.now = self.now.max(ack);
+                if let Some(delay) = delay {
+                    let acked = Acked {
+                        sent: at(sent),
+                        bytes: MSS,
+                        one_way_delay: Some((self.report)(delay)),
+                        rtt: Some(Duration::from_micros(self.now - sent)),
+                        app_limited: false,
+                    };
+                    controller.on_ack(at(self.now), &acked, self.in_flight);
+                    self.delivered += MSS as u64;
+                } else {
+                    controller.on_loss(at(self.now), MSS, at(sent));
+                }
+                self.in_flight -= MSS;
+            }
+        }
+
+        fn send(&mut self, controller: &mut Streaming) {
+            controller.on_sent(at(self.now), MSS);
+            self.in_flight += MSS;
+            self.sent += 1;
+            let queue = self.free.saturating_sub(self.now);
+            self.longest = self.longest.max(queue);
+            self.free = self.now + queue + MSS as u64 * 1_000_000 / self.rate;
+            let back = self.free + 2 * self.propagation + (self.holds)(self.now);
+            let lost = self.loses > 0 && self.sent.is_multiple_of(self.loses);
+            self.flying.push_back((back, self.now, (!lost).then_some(queue)));
+        }
+    }
+
+    fn streaming() -> Streaming {
+        Streaming::new(StreamingConfig::default(), at(0), MSS)
+    }
+
+    #[test]
+    fn finds_the_rate_and_leaves_the_queue_short() {
+        for (rate, propagation) in [(1_250_000, 20_000), (125_000, 40_000), (125_000_000, 50_000), (12_500_000, 500)] {
+            let mut controller = streaming();
+            let mut path = Path::new(rate, propagation);
+            path.run(&mut controller, ms(3000));
+            assert!(!controller.in_startup());
+            let before = path.delivered;
+            path.run(&mut controller, ms(8000));
+            let got = (path.delivered - before) / 5;
+            assert!(got > rate / 100 * 97, "{rate}: {got}");
+            assert!(path.longest < 2 * propagation.max(10_000), "{rate}: {} µs", path.longest);
+        }
+    }
+
+    #[test]
+    fn chance_losses_do_not_slow_it_down_and_many_do() {
+        for (loses, least, most) in [(100, 95, 101), (30, 90, 101), (6, 0, 35)] {
+            let mut controller = streaming();
+            let mut path = Path::new(1_250_000, 20_000);
+            path.loses = loses;
+            path.run(&mut controller, ms(10_000));
+            let percent = path.delivered * loses / (loses - 1) / 125_000;
+            assert!((least..=most).contains(&percent), "one of {loses} lost: {percent} %");
+        }
+    }
+
+    // RFC 7574 §12.6.4, Threat ACK.2.
+    #[test]
+    fn reported_delays_mean_nothing() {
+        let run = |report| {
+            let mut controller = streaming();
+            let mut path = Path::new(1_250_000, 20_000);
+            path.report = report;
+            path.run(&mut controller, ms(5000));
+            (path.delivered, controller.window())
+        };
+        assert_eq!(run(|delay| delay), run(|_| 0));
+        assert_eq!(run(|delay| delay), run(|delay| 1_000_000_000 - 5 * delay));
+    }
+
+    /// Who holds acknowledgements back to make the path look long has no more of it than the path gives.
+    #[test]
+    fn late_acknowledgements_gain_little() {
+        let mut controller = streaming();
+        let mut path = Path::new(1_250_000, 20_000);
+        path.holds = |_| 300_000;
+        path.run(&mut controller, ms(20_000));
+        path.run(&mut controller, ms(30_000));
+        assert!(path.longest <= 200_000, "a queue of {} µs", path.longest);
+    }
+
+    #[test]
+    fn a_timeout_closes_the_window_until_something_arrives() {
+        let mut controller = streaming();
+        let mut path = Path::new(1_250_000, 20_000);
+        path.run(&mut controller, ms(3000));
+        let (window, bandwidth) = (controller.window(), controller.bandwidth());
+        controller.on_timeout(at(path.now));
+        assert_eq!(controller.window(), 4 * MSS);
+        assert!(controller.bandwidth() <= bandwidth / 2 + 1);
+        path.run(&mut controller, ms(6000));
+        assert!(controller.window() > window / 10 * 9, "and it comes back");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Sent(u64),
+        Ack { now: u64, sent: u64, bytes: usize, rtt: Option<u64>, limited: bool, in_flight: usize },
+        Loss(u64, usize, u64),
+        Timeout(u64),
+    }
+
+    fn time() -> impl Strategy<Value = u64> {
+        prop_oneof![0..1_000_000_u64, any::<u64>(), Just(u64::MAX)]
+    }
+
+    fn bytes() -> impl Strategy<Value = usize> {
+        prop_oneof![0..100_000_usize, any::<usize>(), Just(usize::MAX)]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            time().prop_map(Op::Sent),
+            (time(), time(), bytes(), proptest::option::of(time()), any::<bool>(), bytes()).prop_map(
+                |(now, sent, bytes, rtt, limited, in_flight)| Op::Ack { now, sent, bytes, rtt, limited, in_flight }
+            ),
+            (time(), bytes(), time()).prop_map(|(now, bytes, sent)| Op::Loss(now, bytes, sent)),
+            time().prop_map(Op::Timeout),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nonsense_does_no_harm(
+            ops in proptest::collection::vec(op(), 0..200),
+            numbers in proptest::array::uniform4(bytes()),
+            queue in time(),
+            max_loss in any::<u32>(),
+        ) {
+            let [init_cwnd, min_cwnd, max_cwnd, datagram] = numbers;
+            let max_queue = Duration::from_micros(queue);
+            let config = StreamingConfig { init_cwnd, min_cwnd, max_cwnd, max_queue, max_loss };
+            for config in [config, StreamingConfig::default()] {
+                let mut controller = StreamingFactory(config).build(Instant::from_micros(0), datagram);
+                for op in &ops {
+                    match *op {
+                        Op::Sent(now) => controller.on_sent(Instant::from_micros(now), usize::MAX),
+                        Op::Ack { now, sent, bytes, rtt, limited, in_flight } => {
+                            let acked = Acked {
+                                sent: Instant::from_micros(sent),
+                                bytes,
+                                one_way_delay: None,
+                                rtt: rtt.map(Duration::from_micros),
+                                app_limited: limited,
+                            };
+                            controller.on_ack(Instant::from_micros(now), &acked, in_flight);
+                        }
+                        Op::Loss(now, bytes, sent) => {
+                            controller.on_loss(Instant::from_micros(now), bytes, Instant::from_micros(sent));
+                        }
+                        Op::Timeout(now) => controller.on_timeout(Instant::from_micros(now)),
+                    }
+                    prop_assert!(controller.window() > 0);
+                    prop_assert!(controller.window() <= config.max_cwnd.max(datagram.clamp(1, 1 << 16)));
+                    prop_assert!(controller.pacing_rate() != Some(0));
+                    controller.queuing_delay();
+                }
+            }
+        }
+    }
+}

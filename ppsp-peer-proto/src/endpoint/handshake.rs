@@ -66,7 +66,8 @@ impl Endpoint {
 
     fn add_channel(&mut self, now: Instant, slot: usize, remote: SocketAddr, outbound: bool, phase: Phase) -> usize {
         let id = self.new_channel_id();
-        let controller = self.shared.config.controller.build(now, self.shared.config.max_datagram);
+        let streams = self.swarms.get(slot).is_some_and(|swarm| swarm.state.streams());
+        let controller = self.shared.config.build_controller(now, streams);
         self.next_key += 1;
         let key = PeerKey(self.next_key << 24 | self.channels.next_slot() as u64);
         let i = self.channels.insert(Channel {
@@ -90,7 +91,7 @@ impl Endpoint {
             announce: RangeSet::new(),
             reminder: Reminder::default(),
             down: Download::new(now),
-            up: Upload::new(now, controller),
+            up: Upload::new(now, controller, streams),
             pex: Pex::default(),
         });
         self.by_id.insert(id, i);

@@ -36,6 +36,8 @@ pub(super) struct Upload {
     /// Sent and not acknowledged.
     pub(super) sent: Ledger,
     pub(super) controller: Box<dyn Controller>,
+    /// The controller is the one for what is being watched.
+    pub(super) streams: bool,
     pub(super) rtt: RttEstimator,
     pub(super) pacer: Option<Bucket>,
     pub(super) meter: Meter,
@@ -69,7 +71,7 @@ impl Upload {
     const LOSSY: Duration = Duration::from_secs(5);
     const MAX_VOUCHING: usize = 4096;
 
-    pub(super) fn new(now: Instant, controller: Box<dyn Controller>) -> Self {
+    pub(super) fn new(now: Instant, controller: Box<dyn Controller>, streams: bool) -> Self {
         Self {
             choked: false,
             choked_since: now,
@@ -81,6 +83,7 @@ impl Upload {
             ahead: Vec::new(),
             sent: Ledger::default(),
             controller,
+            streams,
             rtt: RttEstimator::default(),
             pacer: None,
             meter: Meter::new(now),
@@ -97,6 +100,13 @@ impl Upload {
             vouching_since: now,
             in_doubt: false,
         }
+    }
+
+    /// Another controller has the say from now on. It begins anew; what is under way counts for its window.
+    pub(super) fn set_controller(&mut self, controller: Box<dyn Controller>, streams: bool) {
+        (self.controller, self.streams) = (controller, streams);
+        self.pacer = None;
+        self.wake_at = None;
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

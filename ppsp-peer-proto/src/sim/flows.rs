@@ -1,7 +1,7 @@
 use alloc::{sync::Arc, vec::Vec};
 use core::time::Duration;
 
-use ppsp_core::{ChunkAddressing, HashAlg, Instant};
+use ppsp_core::{ChunkAddressing, HashAlg};
 
 use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, Trunk, World, node_address};
 use crate::{EndpointConfig, SwarmConfig, congestion::ControllerFactory};
@@ -36,7 +36,7 @@ impl Flows {
         Self { world, content, trunk, flows: Vec::new() }
     }
 
-    /// Adds a flow that begins at this moment; its place in the order of flows.
+    /// Adds a flow that begins at this moment; gives its place in the order of flows.
     pub fn add(&mut self, controller: Arc<dyn ControllerFactory>) -> usize {
         let n = self.flows.len();
         let whole = [self.content.everything()];
@@ -84,9 +84,9 @@ impl Flows {
         passed(self).iter().zip(before).map(|(after, before)| after - before).collect()
     }
 
-    /// How long a datagram would wait in the queue of the bottleneck of `rate` now.
-    pub fn queue(&self, now: Instant) -> usize {
-        self.world.net().trunk_backlog(self.trunk, now)
+    /// Bytes that wait for the bottleneck now.
+    pub fn queue(&self) -> usize {
+        self.world.net().trunk_backlog(self.trunk, self.world.now())
     }
 }
 
