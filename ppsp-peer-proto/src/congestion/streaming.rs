@@ -381,7 +381,7 @@ const HISTORY: usize = 128;
 /// came of it.
 const GAINS: [u128; 8] = [125, 75, 100, 100, 100, 100, 100, 100];
 /// Datagrams of which losses are a part that means something.
-const WEIGHED: u64 = 50;
+const WEIGHED: u64 = 100;
 /// For how long the least round-trip time is believed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How much longer than a round trip to look for it.

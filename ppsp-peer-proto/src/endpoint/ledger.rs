@@ -62,6 +62,11 @@ impl Ledger {
         (self.base + reorder < self.arrived).then(|| self.forget(entry.chunk)).flatten()
     }
 
+    /// Has any later chunk overtaken the oldest?
+    pub(super) fn is_overtaken(&self) -> bool {
+        !self.is_empty() && self.base < self.arrived
+    }
+
     /// Takes the oldest chunk.
     pub(super) fn take_oldest(&mut self) -> Option<Entry> {
         let chunk = self.oldest()?.chunk;

@@ -110,13 +110,22 @@ impl Upload {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.overdue_at(), self.wake_at].into_iter().flatten().min()
+        [self.overdue_at(), self.late_at(), self.wake_at].into_iter().flatten().min()
     }
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
         // RFC 6298 §5.3: an acknowledgement of new data restarts the timer.
         Some(oldest.since.max(self.acked_at) + self.rtt.rto())
+    }
+
+    /// When the oldest chunk under way is taken for lost because any later one overtook it: where so many were lost that
+    /// the window is full of them, no further ones come to overtake it. The wait grows as the path is seen to reorder
+    /// (as in RFC 8985).
+    fn late_at(&self) -> Option<Instant> {
+        let oldest = self.sent.oldest().filter(|_| self.sent.is_overtaken())?;
+        let srtt = self.rtt.srtt()?;
+        Some(oldest.since + srtt + srtt * u32::try_from(self.reorder.min(16)).unwrap_or(16) / 16)
     }
 
     /// A REQUEST came.
@@ -300,7 +309,9 @@ impl Upload {
     /// Takes chunks that later ones overtook for lost. They are sent again when they are asked for again.
     pub(super) fn check_overtaken(&mut self, now: Instant) -> u64 {
         let mut lost = 0;
-        while let Some(entry) = self.sent.take_overtaken(self.reorder) {
+        loop {
+            let late = self.late_at().is_some_and(|at| at <= now);
+            let Some(entry) = self.sent.take_overtaken(if late { 0 } else { self.reorder }) else { break };
             self.on_loss(now, entry.chunk, entry.bytes, entry.since);
             lost += 1;
         }
@@ -328,7 +339,8 @@ impl Upload {
             self.wake_at = None;
             act = true;
         }
-        let mut lost = 0;
+        let mut lost = self.check_overtaken(now);
+        act |= lost > 0;
         if self.overdue_at().is_some_and(|at| at <= now) {
             self.rtt.on_timeout();
             self.lossy_until = now + Self::LOSSY;
