@@ -210,8 +210,8 @@ impl Ledbat {
         let stale = self.reduced.is_some_and(|reduced| acked.sent <= reduced);
         let excess = if stale { 0 } else { i128::from(queuing.saturating_sub(self.target).min(1 << 40)) };
         let bytes = wide(acked.bytes.min(1 << 24));
-        let less = 1024 * i128::from(self.config.decrease_gain.min(10_000)) * excess * bytes
-            / (100 * i128::from(self.target));
+        let less =
+            1024 * i128::from(self.config.decrease_gain.min(10_000)) * excess * bytes / (100 * i128::from(self.target));
         let more = if acked.app_limited || self.doubtful {
             0
         } else {

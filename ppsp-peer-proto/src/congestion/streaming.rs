@@ -23,13 +23,7 @@ pub struct StreamingConfig {
 
 impl Default for StreamingConfig {
     fn default() -> Self {
-        Self {
-            init_cwnd: 10,
-            min_cwnd: 4,
-            max_cwnd: 32 << 20,
-            max_queue: Duration::from_millis(120),
-            max_loss: 5,
-        }
+        Self { init_cwnd: 10, min_cwnd: 4, max_cwnd: 32 << 20, max_queue: Duration::from_millis(120), max_loss: 5 }
     }
 }
 
@@ -201,7 +195,8 @@ impl Streaming {
                 self.full = (bandwidth, 0);
             } else {
                 self.full.1 += 1;
-                if self.full.1 >= 3 {
+                // No faster, and a queue: the path is full.
+                if self.full.1 >= 3 || self.round.least.is_some_and(|seen| seen.saturating_sub(least) > least / 16) {
                     self.phase = Phase::Drain(now);
                 }
             }
@@ -345,7 +340,7 @@ impl Controller for Streaming {
         let window = match self.phase {
             _ if self.stalled => least,
             _ if path == 0 => self.datagrams(self.config.init_cwnd),
-            Phase::Startup => path.saturating_mul(3).saturating_add(runs).max(self.datagrams(self.config.init_cwnd)),
+            Phase::Startup => path.saturating_mul(2).saturating_add(runs).max(self.datagrams(self.config.init_cwnd)),
             Phase::Drain(_) | Phase::Cruise(..) => path.saturating_add(standing).saturating_add(runs),
             Phase::Look(..) => path / 2,
         };
