@@ -173,7 +173,8 @@ impl Streaming {
         let queue = self.round.least.is_some_and(|seen| seen.saturating_sub(least) > micros(self.config.max_queue));
         let sum = self.lost.saturating_add(self.arrived);
         let weighed = sum >= WEIGHED * self.mss as u64;
-        let losses = weighed && self.lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss));
+        let many = self.lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss));
+        let losses = weighed && many;
         if weighed {
             (self.lost, self.arrived) = (0, 0);
         }
@@ -182,7 +183,7 @@ impl Streaming {
             if self.in_startup() {
                 self.phase = Phase::Drain(now);
             }
-        } else if self.ceiling < u64::MAX {
+        } else if self.ceiling < u64::MAX && !many {
             // A datagram a round more, and a part: so it finds its place again soon, on fast paths too.
             let datagram = self.rate_of(self.mss as u64);
             self.ceiling = self.ceiling.saturating_add(self.ceiling / 32).saturating_add(datagram);
