@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ppsp_peer_proto::sim::{Access, LinkConfig, Swarm, secs};
+use ppsp_peer_proto::{
+    Congestion,
+    sim::{Access, LinkConfig, Swarm, secs},
+};
 
 const MIB: usize = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(600);
@@ -13,12 +16,15 @@ fn main() {
         return;
     }
     let ms = Duration::from_millis;
-    println!("{:<62} {:>10} {:>10}   took", "simulated", "reached", "figure");
-    path("16 MiB, 50 ms each way, no loss", "4 s", 16 * MIB, LinkConfig::perfect(ms(50)));
-    path("16 MiB, 10 ms each way, 1 % loss each way", "30 s", 16 * MIB, LinkConfig::perfect(ms(10)).loss(10_000));
+    println!("{:<62} {:>10} {:>10} {:>10}", "simulated: time to transfer", "LEDBAT", "streaming", "libswift");
+    path("16 MiB, 10 ms each way, no loss", "3.7 s", 16 * MIB, LinkConfig::perfect(ms(10)));
+    path("16 MiB, 10 ms each way, 1 % loss each way", "15-18 s", 16 * MIB, LinkConfig::perfect(ms(10)).loss(10_000));
+    path("16 MiB, 50 ms each way, no loss", "18 s", 16 * MIB, LinkConfig::perfect(ms(50)));
     let bottleneck = LinkConfig::perfect(ms(20)).rate(1_250_000, 64 * 1024);
-    path("8 MiB, 20 ms each way, 1.25 MB/s with a queue of 64 KiB", "-", 8 * MIB, bottleneck);
-    path("8 MiB, the same, 0.5 % loss each way", "-", 8 * MIB, bottleneck.loss(5_000));
+    path("8 MiB, 20 ms each way, 1.25 MB/s with a queue of 64 KiB", "8.5 s", 8 * MIB, bottleneck);
+    path("8 MiB, the same, 0.5 % loss each way", "14-20 s", 8 * MIB, bottleneck.loss(5_000));
+    println!();
+    println!("{:<62} {:>10} {:>10}   took", "simulated", "reached", "figure");
     for rate in [1_000_000, 12_500_000] {
         let name = format!("8 MiB, 1 seed, 8 leechers, {} Mbit/s each, 20 ms", rate / 125_000);
         row(&name, "2.5 copies", || {
@@ -30,11 +36,12 @@ fn main() {
     }
 }
 
-fn path(name: &str, figure: &str, length: usize, link: LinkConfig) {
-    row(name, figure, || {
-        let mut swarm = Swarm::builder(1).content(length).link(link).build();
+fn path(name: &str, libswift: &str, length: usize, link: LinkConfig) {
+    let [ledbat, streaming] = [Congestion::Background, Congestion::Streaming].map(|congestion| {
+        let mut swarm = Swarm::builder(1).content(length).link(link).congestion(congestion).build();
         format!("{:.2} s", secs(swarm.run(LIMIT)))
     });
+    println!("{name:<62} {ledbat:>10} {streaming:>10} {libswift:>10}");
 }
 
 fn row(name: &str, figure: &str, measure: impl FnOnce() -> String) {

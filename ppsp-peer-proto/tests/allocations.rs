@@ -76,13 +76,10 @@ impl Pair {
     /// Runs until so many chunks are held.
     fn run(&mut self, chunks: u64) {
         while self.leecher.stats().chunks_accepted < chunks {
-            let mut moved = false;
             let Self { now, seed, leecher, buffer, .. } = self;
-            for (from, source, to) in [(&mut *seed, address(1), &mut *leecher)] {
-                moved |= pass(now, from, source, to, buffer);
-            }
-            moved |= pass(now, leecher, address(2), seed, buffer);
-            if !moved {
+            let there = pass(now, seed, address(1), leecher, buffer);
+            let back = pass(now, leecher, address(2), seed, buffer);
+            if !there && !back {
                 let next = [self.seed.poll_timeout(), self.leecher.poll_timeout()].into_iter().flatten().min();
                 self.now = self.now.max(next.expect("not complete, and nothing will ever happen"));
             }

@@ -9,12 +9,14 @@ use super::{Acked, Controller, ControllerFactory, RttEstimator, minima::Minima};
 /// deployer to be more aggressive, up to TCP and beyond, and so are values beyond its bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LedbatConfig {
-    /// TARGET: delay that our datagrams may add to the queues of the network. RFC 6817: 100 ms or less.
+    /// TARGET: delay that our datagrams may add to the queues of the network. RFC 6817: 100 ms or less. Less, so that
+    /// there is something to see beside a flow that keeps a queue of 100 ms full.
     pub target: Duration,
-    /// GAIN of growth in hundredths. RFC 6817: 100 or less.
+    /// GAIN of growth in hundredths, as far as there is no queue; beside one a half or a third of it, where round trips are short. RFC 6817: 100 or
+    /// less.
     pub gain: u32,
-    /// GAIN of decrease in hundredths. RFC 6817 lets it be more than that of growth, so that the window shrinks as fast
-    /// as others grow: with 100, twenty seconds beside a full queue take only half of a window of 200 datagrams.
+    /// How much of the window a queue of twice TARGET takes in a round trip, in hundredths; one of three times TARGET
+    /// takes double, and so on, but never more than half of the window.
     pub decrease_gain: u32,
     /// BASE_HISTORY: minutes that the base delay is remembered. RFC 6817: 10.
     pub base_history: usize,
@@ -37,9 +39,9 @@ pub struct LedbatConfig {
 impl Default for LedbatConfig {
     fn default() -> Self {
         Self {
-            target: Duration::from_millis(100),
+            target: Duration::from_millis(80),
             gain: 100,
-            decrease_gain: 400,
+            decrease_gain: 100,
             base_history: 10,
             current_filter: 4,
             init_cwnd: 10,
@@ -72,9 +74,17 @@ impl ControllerFactory for LedbatFactory {
 /// * Slow start ends at a loss, or when the queue reaches three quarters of TARGET; the window goes back to its half then,
 ///   for that is what filled the queue, one round trip ago. It is taken up again after a timeout, and after silence
 ///   (RFC 5681 §4.1), then up to what filled the path without its queue.
-/// * A sender that never pauses keeps its queue and takes it for part of the base delay once BASE_HISTORY has forgotten
-///   how the path was without. Where the queue was not seen empty for half of BASE_HISTORY, the window is therefore
-///   closed to MIN_CWND for two round trips, as LEDBAT++ does more often.
+/// * The window grows by GAIN each round trip, near TARGET as far from it, and shrinks by a part of itself for what the
+///   queue has beyond TARGET. RFC 6817 does both by a number of datagrams, which keeps the shares of flows as unequal as
+///   they are; so they meet where all are equal. Beside a queue, on round trips shorter than twice TARGET, GAIN is a half or a third: else
+///   windows would grow as fast as those of whom there should be room for.
+/// * On a path without a queue, where nothing was lost for two seconds, the window grows by a sixteenth in a round trip:
+///   datagram by datagram, a gigabit on a long path would take minutes.
+/// * A flow that comes late takes the queue of those before it for part of the base delay, would let them starve, and a
+///   sender that never pauses does so with its own once BASE_HISTORY has forgotten how the path was without. So two round
+///   trips after slow start, and where the least delay was not seen again for twelve seconds or twenty round trips, the window
+///   is closed to MIN_CWND for two round trips, as LEDBAT++ does. All flows of a bottleneck see the queue become shorter
+///   then, so they close at the same moment the next time, and see the path without any of them.
 /// * Growing delay never shrinks the window faster than losses would: by half in a round trip.
 /// * A receiver that reports small delays to be sent more (RFC 7574 §12.6.4, Threat ACK.2) is found out by the round-trip
 ///   time, which it can only make longer: a queue of which the round trips show more than TARGET beyond what the
@@ -97,11 +107,19 @@ pub struct Ledbat {
     base: Minima,
     current: VecDeque<Sample>,
     queuing: Option<u64>,
+    /// The round trips show a queue that the one-way delays do not.
+    doubtful: bool,
     flight: Flight,
-    /// When there was next to no queue the last time.
-    empty: Instant,
-    /// The window stays closed until then, to see the path without our queue.
-    closed: Option<Instant>,
+    /// The delay now, as samples count it.
+    level: Option<i64>,
+    /// The least delay since the window was closed the last time, and when it was last seen.
+    lowest: Option<(i64, Instant)>,
+    /// When the window is to be closed, to see the path without our queue.
+    close_at: Option<Instant>,
+    /// The window stays closed until then; the base delay before that.
+    closed: Option<(Instant, Option<i64>)>,
+    /// When something was lost the last time, or nothing had been sent yet.
+    lost: Instant,
     /// Losses of datagrams sent until then are accounted for.
     reduced: Option<Instant>,
     last_sent: Option<Instant>,
@@ -112,7 +130,7 @@ impl Ledbat {
     /// do.
     pub fn new(config: LedbatConfig, now: Instant, datagram: usize) -> Self {
         let mss = datagram.clamp(1, 1 << 16);
-        let filter = config.current_filter.clamp(1, 16);
+        let filter = config.current_filter.clamp(1, 3);
         Self {
             mss,
             cwnd: config.init_cwnd.max(1).saturating_mul(mss),
@@ -125,9 +143,13 @@ impl Ledbat {
             base: Minima::new(config.base_history.min(24 * 60)),
             current: VecDeque::new(),
             queuing: None,
+            doubtful: false,
             flight: Flight { start: now, before: 0, current: 0 },
-            empty: now,
+            level: None,
+            lowest: None,
+            close_at: None,
             closed: None,
+            lost: now,
             reduced: None,
             last_sent: None,
             config: LedbatConfig { current_filter: filter, ..config },
@@ -167,29 +189,45 @@ impl Ledbat {
         }
 
         let one_way = self.current.iter().filter_map(|s| s.one_way).min();
+        self.level = one_way.or(self.current.back().and_then(|s| s.rtt).and_then(|rtt| i64::try_from(rtt).ok()));
         let one_way = one_way.zip(self.base.min()).map(|(delay, base)| since(delay, base));
         let round = self.current.iter().filter_map(|s| s.rtt).min();
         let round = round.zip(self.rtt.min()).map(|(rtt, least)| rtt.saturating_sub(micros(least)));
         self.queuing = match (one_way, round) {
-            (Some(one_way), Some(round)) => Some(one_way.max(round.saturating_sub(self.target).min(self.target))),
+            (Some(one_way), Some(round)) => {
+                self.doubtful = one_way < self.target && round >= 2 * self.target;
+                Some(one_way.max(round.saturating_sub(self.target).min(self.target)))
+            }
             (None, None) => self.queuing,
             (one_way, round) => one_way.or(round),
         };
     }
 
     /// By how much the window of congestion avoidance changes, in 1/1024 byte.
-    fn change(&self, acked: &Acked) -> i64 {
-        let off_target = i128::from(self.target) - i128::from(self.queuing.unwrap_or(0));
-        let gain = if off_target > 0 { self.config.gain } else { self.config.decrease_gain };
-        if off_target > 0 && acked.app_limited {
-            return 0;
-        }
-        // cwnd += GAIN * off_target * bytes_newly_acked * MSS / cwnd
+    fn change(&self, now: Instant, acked: &Acked) -> i64 {
+        let queuing = self.queuing.unwrap_or(0);
+        // What was sent before the last reduction saw a queue that is none of this window's.
+        let stale = self.reduced.is_some_and(|reduced| acked.sent <= reduced);
+        let excess = if stale { 0 } else { i128::from(queuing.saturating_sub(self.target).min(1 << 40)) };
         let bytes = wide(acked.bytes.min(1 << 24));
-        let by = 1024 * i128::from(gain.min(10_000)) * off_target.max(-(1 << 40)) * bytes * wide(self.mss)
-            / (100 * i128::from(self.target) * wide(self.cwnd.max(1)));
+        let less =
+            1024 * i128::from(self.config.decrease_gain.min(10_000)) * excess * bytes / (100 * i128::from(self.target));
+        let more = if acked.app_limited || self.doubtful {
+            0
+        } else {
+            let full = 1024 * i128::from(self.config.gain.min(10_000)) * bytes * wide(self.mss)
+                / (100 * wide(self.cwnd.max(1)));
+            if queuing >= self.target / 4 {
+                let least = self.rtt.min().map_or(1, micros).max(1);
+                full / i128::from((2 * self.target).div_ceil(least).clamp(1, 16))
+            } else if now.saturating_since(self.lost) >= CALM {
+                full.max(1024 * bytes / 16)
+            } else {
+                full
+            }
+        };
         // Half of what arrived is half of the window in a round trip.
-        i64::try_from(by.max(-512 * bytes)).unwrap_or(0)
+        i64::try_from((more - less).max(-512 * bytes)).unwrap_or(0)
     }
 
     /// The part of the window that is on the path and not in its queue.
@@ -200,26 +238,58 @@ impl Ledbat {
         usize::try_from(part).unwrap_or(self.cwnd).max(self.datagrams(self.config.min_cwnd))
     }
 
-    /// Closes the window for a while where the queue has not been empty for long, and keeps it closed.
+    /// Closes the window for a while after slow start and where the queue has not been empty for long, and keeps it
+    /// closed.
     fn look_for_base(&mut self, now: Instant) {
-        if self.queuing.unwrap_or(0) <= self.target / 8 {
-            self.empty = now;
+        if let Some(level) = self.level {
+            let tolerance = i64::try_from(self.target / 32).unwrap_or(0);
+            if self.lowest.is_none_or(|(lowest, _)| level <= lowest.saturating_add(tolerance)) {
+                self.lowest = Some((self.lowest.map_or(level, |(lowest, _)| lowest.min(level)), now));
+            }
         }
-        let patience =
-            Duration::from_secs(30).saturating_mul(u32::try_from(self.config.base_history).unwrap_or(u32::MAX));
-        if self.config.slow_start && now.saturating_since(self.empty) > patience.max(Duration::from_secs(30)) {
-            let round_trip = self.rtt.srtt().unwrap_or(RttEstimator::INITIAL_RTO);
-            self.ssthresh = self.on_path();
-            self.closed = Some(now + round_trip.saturating_mul(2));
-            self.empty = now;
+        if self.queuing.unwrap_or(0) <= self.target / 8 {
+            self.close_at = None;
+        }
+        let round_trip = self.rtt.srtt().unwrap_or(RttEstimator::INITIAL_RTO);
+        let patience = PATIENCE.max(round_trip.saturating_mul(20));
+        let due = self.close_at.is_some_and(|at| at <= now)
+            || self.lowest.is_some_and(|(_, at)| now.saturating_since(at) > patience);
+        if self.config.slow_start && self.closed.is_none() && due {
+            self.ssthresh = self.cwnd;
+            // For what is on its way to come back, and for one round trip after it.
+            self.closed = Some((now + round_trip + self.rtt.min().unwrap_or(round_trip), self.base.min()));
+            self.close_at = None;
+            self.lowest = None;
         }
         match self.closed {
-            Some(until) if now < until => self.cwnd = self.cwnd.min(self.datagrams(self.config.min_cwnd)),
-            Some(_) => {
+            Some((until, _)) if now < until => self.cwnd = self.cwnd.min(self.datagrams(self.config.min_cwnd)),
+            Some((_, base)) => {
                 self.closed = None;
                 self.slow_start = true;
+                let lower = base.zip(self.base.min()).map_or(0, |(before, base)| since(before, base));
+                if lower > self.target / 16 {
+                    // Others' queue was in it: they have to come back, and may have theirs in it now.
+                    self.ssthresh = (self.ssthresh / 2).max(self.datagrams(self.config.min_cwnd));
+                }
+                // The path was known to carry more a moment ago.
+                self.cwnd = self.cwnd.max(self.ssthresh / 2);
+                self.flight.current = self.cwnd;
             }
             None => {}
+        }
+    }
+
+    /// The queue that ends slow start: what is on its way by then makes it longer. Where it only goes back to what was, the
+    /// queue may be others'.
+    fn enough(&self) -> u64 {
+        if self.ssthresh == usize::MAX { self.target / 4 * 3 } else { self.target * 2 }
+    }
+
+    /// Slow start is over, because of a loss or a queue.
+    fn end_slow_start(&mut self, now: Instant) {
+        if core::mem::take(&mut self.slow_start) {
+            let round_trip = self.rtt.srtt().unwrap_or(RttEstimator::INITIAL_RTO);
+            self.close_at = Some(now + round_trip.saturating_mul(2));
         }
     }
 
@@ -256,8 +326,9 @@ impl Controller for Ledbat {
         if self.slow_start {
             if self.cwnd >= self.ssthresh {
                 self.slow_start = false;
-            } else if self.queuing.unwrap_or(0) > self.target / 4 * 3 {
-                self.slow_start = false;
+            } else if self.doubtful || self.queuing.unwrap_or(0) > self.enough() {
+                self.end_slow_start(now);
+                self.reduced = Some(now);
                 self.cwnd = (self.cwnd / 2).max(self.datagrams(self.config.min_cwnd));
                 self.ssthresh = self.cwnd;
             }
@@ -268,7 +339,7 @@ impl Controller for Ledbat {
             }
             self.flight.most().saturating_mul(2)
         } else {
-            self.fraction += self.change(acked);
+            self.fraction += self.change(now, acked);
             let whole = self.fraction / 1024;
             self.fraction %= 1024;
             self.cwnd = self.cwnd.saturating_add_signed(isize::try_from(whole).unwrap_or(0));
@@ -281,6 +352,7 @@ impl Controller for Ledbat {
     }
 
     fn on_loss(&mut self, now: Instant, _bytes: usize, sent: Instant) {
+        self.lost = now;
         // RFC 6817 §2.4.2: at most once per RTT. What was sent before the last reduction knew nothing of it.
         if self.reduced.is_some_and(|reduced| sent <= reduced) {
             return;
@@ -292,7 +364,7 @@ impl Controller for Ledbat {
         }
         self.cwnd = self.cwnd.min((self.cwnd / 2).max(self.datagrams(self.config.min_cwnd)));
         self.ssthresh = self.cwnd;
-        self.slow_start = false;
+        self.end_slow_start(now);
         self.fraction = 0;
     }
 
@@ -306,6 +378,8 @@ impl Controller for Ledbat {
         self.cwnd = self.mss;
         self.slow_start = self.config.slow_start;
         self.closed = None;
+        self.close_at = None;
+        self.lost = now;
         self.fraction = 0;
         self.reduced = Some(now);
     }
@@ -327,6 +401,11 @@ impl Controller for Ledbat {
         self.queuing.map(Duration::from_micros)
     }
 }
+
+/// How long without a loss before a path without a queue is believed to have room.
+const CALM: Duration = Duration::from_secs(2);
+/// How long a queue may stand before we look how the path is without ours.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 #[derive(Clone, Copy, Debug)]
 struct Sample {

@@ -1,13 +1,15 @@
 //! How much may be in flight towards a peer, and how fast.
 //!
 //! RFC 7574 §8.15 makes LEDBAT (RFC 6817) the congestion control of the UDP encapsulation and leaves the door open for
-//! others: [`Controller`] is that door, [`Ledbat`] what stands in it. A controller counts bytes and times; it knows no
+//! others: [`Controller`] is that door. [`Ledbat`] stands in it for what nobody waits for, [`Streaming`] for what is being
+//! watched. A controller counts bytes and times; it knows no
 //! message, sends nothing and sets no timer. When a datagram counts as lost and when a timeout has come is the
 //! caller's to say, with the help of [`RttEstimator`].
 
 mod ledbat;
 mod minima;
 mod rtt;
+mod streaming;
 
 use alloc::boxed::Box;
 use core::{fmt, time::Duration};
@@ -16,6 +18,7 @@ use ppsp_core::Instant;
 
 pub use ledbat::{Ledbat, LedbatConfig, LedbatFactory};
 pub use rtt::RttEstimator;
+pub use streaming::{Streaming, StreamingConfig, StreamingFactory};
 
 /// What an acknowledgement tells of one datagram.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -174,8 +174,17 @@ impl Download {
         self.in_vain = 0;
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
-            self.sojourn.on_sample(now, took);
-            self.on_rtt(took);
+            // Sooner than any answer ever came: what was given up and asked for again has come after all. Else it is the
+            // answer to the second question, and says nothing about the first.
+            if !self.given_up.is_empty() && self.given_up.contains(chunk) {
+                if self.rtt.is_none_or(|rtt| took >= rtt) {
+                    self.given_up.remove(ChunkRange::single(chunk));
+                    self.sojourn.on_sample(now, took);
+                }
+            } else {
+                self.sojourn.on_sample(now, took);
+                self.on_rtt(took);
+            }
         }
         self.on_late(chunk);
     }

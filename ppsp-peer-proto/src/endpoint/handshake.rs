@@ -67,8 +67,9 @@ impl Endpoint {
 
     fn add_channel(&mut self, now: Instant, slot: usize, remote: SocketAddr, outbound: bool, phase: Phase) -> usize {
         let id = self.new_channel_id();
+        let streams = self.swarms.get(slot).is_some_and(|swarm| swarm.state.streams());
         let config = &self.shared.config;
-        let controller = config.controller.build(now, config.max_datagram);
+        let controller = config.build_controller(now, streams);
         let path = PathMtu::new(config.max_datagram, config.max_probed_datagram);
         self.next_key += 1;
         let key = PeerKey(self.next_key << 24 | self.channels.next_slot() as u64);
@@ -93,7 +94,7 @@ impl Endpoint {
             announce: RangeSet::new(),
             reminder: Reminder::default(),
             down: Download::new(now),
-            up: Upload::new(now, controller, path),
+            up: Upload::new(now, controller, streams, path),
             pex: Pex::default(),
         });
         self.by_id.insert(id, i);

@@ -88,6 +88,11 @@ impl Ledger {
         (self.base + reorder < self.arrived).then(|| self.forget(entry.chunk)).flatten()
     }
 
+    /// Has any later chunk overtaken the oldest?
+    pub(super) fn is_overtaken(&self) -> bool {
+        !self.is_empty() && self.base < self.arrived
+    }
+
     /// Takes the oldest chunk.
     pub(super) fn take_oldest(&mut self) -> Option<Entry> {
         let chunk = self.oldest()?.chunk;
@@ -119,10 +124,20 @@ impl Ledger {
         self.by_chunk.has(range, n)
     }
 
-    /// Do chunks of a range travel in the datagram `in_it`, the last one, or in two others that are not probes?
-    pub(super) fn is_safe(&self, range: ChunkRange, in_it: u32) -> bool {
-        let mut others = self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low));
-        let mut others = others.by_ref().filter(|entry| entry.carrier != Carrier::Probe).map(|entry| entry.datagram);
+    /// Did a chunk of a range set out at `since` or later?
+    pub(super) fn has_since(&self, range: ChunkRange, since: Instant) -> bool {
+        if self.oldest().is_none_or(|oldest| oldest.since >= since) {
+            return self.has_in(range, 1);
+        }
+        self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low)).any(|entry| entry.since >= since)
+    }
+
+    /// Do chunks of a range travel in the datagram `in_it`, the last one, or in two others that are not probes and set out
+    /// at `since` or later?
+    pub(super) fn is_safe(&self, range: ChunkRange, in_it: u32, since: Instant) -> bool {
+        let others = self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low));
+        let others = others.filter(|entry| entry.carrier != Carrier::Probe && entry.since >= since);
+        let mut others = others.map(|entry| entry.datagram);
         self.is_in(range, in_it) || others.next().is_some_and(|first| others.any(|other| other != first))
     }
 

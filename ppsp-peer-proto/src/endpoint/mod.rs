@@ -57,7 +57,7 @@ use self::{
 };
 use crate::{policy::Candidate, wire::ChannelId};
 
-pub use config::{EndpointConfig, SwarmConfig};
+pub use config::{Congestion, EndpointConfig, SwarmConfig};
 pub use event::{Event, PeerKey, Reason, SwarmKey};
 pub use stats::{PeerStats, Stats};
 pub use view::{Swarm, SwarmMut};
@@ -235,7 +235,7 @@ impl Endpoint {
         store: Box<dyn ContentStore>,
     ) -> Result<SwarmKey, OpenError> {
         self.advance(now);
-        let SwarmConfig { metadata, picker, choker } = config;
+        let SwarmConfig { metadata, picker, choker, congestion } = config;
         if self.by_swarm_id.contains_key(&metadata.id) {
             return Err(OpenError::AlreadyOpen);
         }
@@ -293,6 +293,8 @@ impl Endpoint {
                 error: None,
                 channels: BTreeSet::new(),
                 starving: Vec::new(),
+                congestion,
+                watched: false,
                 learned: VecDeque::new(),
                 downloaded: 0,
                 uploaded: 0,
@@ -506,8 +508,13 @@ impl Endpoint {
             let channels = &self.channels;
             let members = swarm.state.channels.clone();
             swarm.index(&mut self.shared.rng, members.iter().filter_map(|&i| channels.get(i)));
+            let streams = swarm.state.streams();
             for i in members {
                 if let Some(channel) = self.channels.get_mut(i) {
+                    if channel.up.streams != streams {
+                        let controller = self.shared.config.build_controller(now, streams);
+                        channel.up.set_controller(controller, streams);
+                    }
                     channel.down.look_again();
                     self.shared.wake(i, channel);
                 }

@@ -9,7 +9,7 @@ use ppsp_core::{
     Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
 };
 
-use super::{SwarmKey, chunk_map::ChunkMap};
+use super::{Congestion, SwarmKey, chunk_map::ChunkMap};
 use crate::{
     policy::{Choker, Picker},
     wire::Format,
@@ -54,6 +54,9 @@ pub(super) struct SwarmState {
     pub(super) channels: BTreeSet<usize>,
     /// Channels that found nothing to ask for, to be woken when there may be something.
     pub(super) starving: Vec<usize>,
+    pub(super) congestion: Congestion,
+    /// There is a playhead.
+    pub(super) watched: bool,
     pub(super) learned: VecDeque<SocketAddr>,
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
@@ -68,6 +71,15 @@ impl SwarmState {
     /// Number of chunks, known beforehand or from the first chunk on. What peaks alone say of it is worth nothing yet.
     pub(super) fn chunks(&self) -> Option<u64> {
         self.verifier.chunks().filter(|_| self.verifier.size_settled())
+    }
+
+    /// Is what is sent congestion controlled as for somebody who watches?
+    pub(super) fn streams(&self) -> bool {
+        match self.congestion {
+            Congestion::Automatic => self.watched,
+            Congestion::Background => false,
+            Congestion::Streaming => true,
+        }
     }
 
     /// All chunks, where their number is known.

@@ -37,6 +37,8 @@ pub(super) struct Upload {
     /// Sent and not acknowledged.
     pub(super) sent: Ledger,
     pub(super) controller: Box<dyn Controller>,
+    /// The controller is the one for what is being watched.
+    pub(super) streams: bool,
     pub(super) rtt: RttEstimator,
     pub(super) path: PathMtu,
     /// What the datagram that is being written is, and its number.
@@ -59,6 +61,9 @@ pub(super) struct Upload {
     reorder: u64,
     pub(super) presumed_lost: RangeSet,
     lossy_until: Instant,
+    /// When the last loss was noticed. Only what was sent since vouches for the hashes that went with it or before it:
+    /// what is under way since before that may have leaned on what was lost.
+    vouching_since: Instant,
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,
 }
@@ -78,7 +83,7 @@ impl Upload {
     /// How long a loss makes hashes be sent twice.
     const LOSSY: Duration = Duration::from_secs(5);
 
-    pub(super) fn new(now: Instant, controller: Box<dyn Controller>, path: PathMtu) -> Self {
+    pub(super) fn new(now: Instant, controller: Box<dyn Controller>, streams: bool, path: PathMtu) -> Self {
         Self {
             choked: false,
             choked_since: now,
@@ -90,6 +95,7 @@ impl Upload {
             ahead: Vec::new(),
             sent: Ledger::default(),
             controller,
+            streams,
             rtt: RttEstimator::default(),
             path,
             carrier: Carrier::Usual,
@@ -105,18 +111,35 @@ impl Upload {
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
             lossy_until: now,
+            vouching_since: now,
             in_doubt: false,
         }
     }
 
+    /// Another controller has the say from now on. It begins anew; what is under way counts for its window.
+    pub(super) fn set_controller(&mut self, controller: Box<dyn Controller>, streams: bool) {
+        (self.controller, self.streams) = (controller, streams);
+        self.pacer = None;
+        self.wake_at = None;
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.overdue_at(), self.wake_at].into_iter().flatten().min()
+        [self.overdue_at(), self.late_at(), self.wake_at].into_iter().flatten().min()
     }
 
     fn overdue_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest()?;
         // RFC 6298 §5.3: an acknowledgement of new data restarts the timer.
         Some(oldest.since.max(self.acked_at) + self.rtt.rto())
+    }
+
+    /// When the oldest chunk under way is taken for lost because any later one overtook it: where so many were lost that
+    /// the window is full of them, no further ones come to overtake it. The wait grows as the path is seen to reorder
+    /// (as in RFC 8985).
+    fn late_at(&self) -> Option<Instant> {
+        let oldest = self.sent.oldest().filter(|_| self.sent.is_overtaken())?;
+        let srtt = self.rtt.srtt()?;
+        Some(oldest.since + srtt + srtt * u32::try_from(self.reorder.min(16)).unwrap_or(16) / 16)
     }
 
     /// A REQUEST came.
@@ -221,6 +244,8 @@ impl Upload {
         self.ahead.clear();
         let carrier = self.path.carrier(self.carrier, whole);
         self.sent.push(chunk, now, datagram, carrier, self.datagrams);
+        // It is on its way once more, and that it arrives proves nothing about the first time.
+        self.presumed_lost.remove(ChunkRange::single(chunk));
         if let Some(pacer) = &mut self.pacer {
             pacer.take(datagram as u64);
         }
@@ -277,8 +302,8 @@ impl Upload {
         match confidence {
             // What comes with it in the same datagram it can rely upon.
             Confidence::None => self.sent.is_in(range, self.datagrams),
-            Confidence::Datagram => self.sent.has_in(range, 1),
-            Confidence::TwoDatagrams => self.sent.is_safe(range, self.datagrams),
+            Confidence::Datagram => self.sent.has_since(range, self.vouching_since),
+            Confidence::TwoDatagrams => self.sent.is_safe(range, self.datagrams, self.vouching_since),
         }
     }
 
@@ -310,7 +335,9 @@ impl Upload {
     /// Takes chunks that later ones overtook for lost. They are sent again when they are asked for again.
     pub(super) fn check_overtaken(&mut self, now: Instant) -> u64 {
         let mut lost = 0;
-        while let Some(entry) = self.sent.take_overtaken(self.reorder) {
+        loop {
+            let late = self.late_at().is_some_and(|at| at <= now);
+            let Some(entry) = self.sent.take_overtaken(if late { 0 } else { self.reorder }) else { break };
             self.on_loss(now, &entry);
             lost += 1;
         }
@@ -322,6 +349,10 @@ impl Upload {
             self.controller.on_loss(now, entry.bytes, entry.since);
         }
         self.lossy_until = now + Self::LOSSY;
+        // What went before the last loss was noticed does not vouch for anything any more.
+        if entry.since >= self.vouching_since {
+            self.vouching_since = now;
+        }
         self.presumed_lost.insert(ChunkRange::single(entry.chunk));
         if self.presumed_lost.parts() > 64 {
             self.presumed_lost.clear();
@@ -335,12 +366,14 @@ impl Upload {
             self.wake_at = None;
             act = true;
         }
-        let mut lost = 0;
+        let mut lost = self.check_overtaken(now);
+        act |= lost > 0;
         if self.overdue_at().is_some_and(|at| at <= now) {
             self.rtt.on_timeout();
             self.lossy_until = now + Self::LOSSY;
             self.controller.on_timeout(now);
             self.path.on_timeout(now);
+            self.vouching_since = now;
             while let Some(entry) = self.sent.take_oldest() {
                 self.path.on_lost(now, entry.carrier, entry.bytes);
                 lost += 1;

@@ -79,8 +79,10 @@ impl SwarmMut<'_> {
         self.stirred.push(self.slot);
     }
 
-    /// Where playback stands: chunks from here on come first and in order. `None`: nobody plays.
+    /// Where playback stands: chunks from here on come first and in order. `None`: nobody plays. Also decides on the
+    /// congestion control of the swarm's channels where that is [`Congestion::Automatic`](super::Congestion::Automatic).
     pub fn set_playhead(&mut self, chunk: Option<ChunkId>) {
+        self.swarm.state.watched = chunk.is_some();
         self.swarm.picker.on_playhead(chunk);
         self.stirred.push(self.slot);
     }

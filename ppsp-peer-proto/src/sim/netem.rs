@@ -6,7 +6,7 @@
 //!
 //! A datagram takes this way: the sender's **uplink** (a rate and a queue, shared by all that it sends), the **link** of the
 //! pair (rate and queue, loss, delay, jitter, reordering, duplication, MTU), the receiver's **downlink** (shared by all
-//! that it is sent).
+//! that it is sent). Links may be laid over a **trunk**: one rate and one queue for all of them, in the place of their own.
 
 use alloc::{
     collections::{BTreeMap, BinaryHeap},
@@ -21,6 +21,10 @@ use super::Chance;
 /// A place in the network where one node is plugged in.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Port(pub(super) u32);
+
+/// A rate with one queue that several links share: the bottleneck at which their flows meet.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Trunk(u32);
 
 /// The way from one node to another, in that direction. Chances are per million datagrams.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -162,7 +166,7 @@ pub struct LinkStats {
     pub reordered: u64,
     /// Dropped because the receiver was unplugged or has another address now.
     pub unreachable: u64,
-    /// The most bytes that ever waited in the link's own queue.
+    /// The most bytes that a datagram of the link ever found waiting in the link's queue or its trunk's, itself included.
     pub longest_queue: usize,
 }
 
@@ -192,6 +196,7 @@ pub struct Netem {
     ports: Vec<PortState>,
     addresses: BTreeMap<SocketAddr, Port>,
     links: Vec<Link>,
+    trunks: Vec<Pipe>,
     queue: BinaryHeap<Reverse<Due>>,
     packets: Vec<Option<Packet>>,
     free: Vec<u32>,
@@ -209,6 +214,7 @@ impl Netem {
             ports: Vec::new(),
             addresses: BTreeMap::new(),
             links: Vec::new(),
+            trunks: Vec::new(),
             queue: BinaryHeap::new(),
             packets: Vec::new(),
             free: Vec::new(),
@@ -268,6 +274,24 @@ impl Netem {
     pub fn set_path(&mut self, a: Port, b: Port, config: LinkConfig) {
         self.set_link(a, b, config);
         self.set_link(b, a, config);
+    }
+
+    /// Adds a trunk of so many bytes a second, headers included, with a queue of so many bytes before it.
+    pub fn add_trunk(&mut self, rate: u64, queue: usize) -> Trunk {
+        self.trunks.push(Pipe { rate: Some(rate), queue, free_at: 0 });
+        Trunk(self.trunks.len() as u32 - 1)
+    }
+
+    /// Lays the link in one direction over a trunk, whose rate and queue count instead of the link's. Datagrams enter
+    /// the trunk in the order in which they are sent, so the uplinks before it should be without a limit.
+    pub fn lay(&mut self, from: Port, to: Port, trunk: Trunk) {
+        let index = self.link_index(from, to);
+        self.links[index].trunk = Some(trunk);
+    }
+
+    /// Bytes that wait for a trunk at this moment.
+    pub fn trunk_backlog(&self, trunk: Trunk, now: Instant) -> usize {
+        self.trunks[trunk.0 as usize].backlog(nanos(now))
     }
 
     /// The link in one direction.
@@ -333,8 +357,12 @@ impl Netem {
             link.stats.overflowed += 1;
             return;
         };
-        let waiting = link.pipe.backlog(departed) + size;
-        let Some(departed) = link.pipe.enter(departed, size) else {
+        let pipe = match link.trunk {
+            Some(trunk) => &mut self.trunks[trunk.0 as usize],
+            None => &mut link.pipe,
+        };
+        let waiting = pipe.backlog(departed) + size;
+        let Some(departed) = pipe.enter(departed, size) else {
             link.stats.overflowed += 1;
             return;
         };
@@ -417,6 +445,7 @@ impl Netem {
             links.push(Link {
                 config,
                 pipe: Pipe { rate: config.rate, queue: config.queue, free_at: 0 },
+                trunk: None,
                 latest: 0,
                 chance: Chance::new(seed, "link", u64::from(from.0) << 32 | u64::from(to.0)),
                 stats: LinkStats::default(),
@@ -497,6 +526,7 @@ enum Stage {
 struct Link {
     config: LinkConfig,
     pipe: Pipe,
+    trunk: Option<Trunk>,
     latest: u64,
     chance: Chance,
     stats: LinkStats,
@@ -616,6 +646,25 @@ mod tests {
         net.send(ms(0), b, addr(2), addr(3), &[3; 972]);
         let got: Vec<_> = drain(&mut net).into_iter().map(|(at, bytes)| (at, bytes[0])).collect();
         assert_eq!(got, [(1000, 1), (2000, 3), (4000, 2)]);
+    }
+
+    #[test]
+    fn links_over_a_trunk_meet_in_its_queue() {
+        let mut net = Netem::new(1, LinkConfig::perfect(Duration::ZERO));
+        let [a, b, c, d] = [1, 2, 3, 4].map(|n| net.plug(addr(n), Access::UNLIMITED));
+        let trunk = net.add_trunk(1_000_000, 2_000);
+        net.lay(a, c, trunk);
+        net.lay(b, d, trunk);
+        for n in 0..2 {
+            net.send(ms(0), a, addr(1), addr(3), &[n; 972]);
+            net.send(ms(0), b, addr(2), addr(4), &[10 + n; 972]);
+        }
+        // Another link of the same node does not lie over it.
+        net.send(ms(0), a, addr(1), addr(4), &[20; 972]);
+        assert_eq!(net.trunk_backlog(trunk, ms(0)), 2000);
+        let got: Vec<_> = drain(&mut net).into_iter().map(|(at, bytes)| (at, bytes[0])).collect();
+        assert_eq!(got, [(0, 20), (1000, 0), (2000, 10)]);
+        assert_eq!((net.link_stats(a, c).overflowed, net.link_stats(b, d).overflowed), (1, 1));
     }
 
     #[test]

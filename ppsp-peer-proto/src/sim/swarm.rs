@@ -11,7 +11,7 @@ use ppsp_core::{ChunkAddressing, ChunkRange, HashAlg, Instant};
 
 use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, StoreFaults, World, secs};
 use crate::{
-    EndpointConfig, SwarmConfig,
+    Congestion, EndpointConfig, SwarmConfig,
     policy::{Choker, Picker},
 };
 
@@ -66,6 +66,7 @@ pub struct Builder {
     config: Vec<Tweak>,
     seed_config: Vec<Tweak>,
     leecher_config: Vec<Tweak>,
+    congestion: Congestion,
     choker: Option<Box<dyn Fn() -> Box<dyn Choker>>>,
     picker: Option<Box<dyn Fn() -> Box<dyn Picker>>>,
 }
@@ -204,6 +205,13 @@ impl Builder {
         self
     }
 
+    /// Everybody's congestion control.
+    #[must_use]
+    pub fn congestion(mut self, congestion: Congestion) -> Self {
+        self.congestion = congestion;
+        self
+    }
+
     /// Everybody's choker.
     #[must_use]
     pub fn choker(mut self, choker: impl Fn() -> Box<dyn Choker> + 'static) -> Self {
@@ -271,6 +279,7 @@ impl Builder {
         special.iter().for_each(|tweak| tweak(&mut config));
         let metadata = if self.length_known { content.metadata_with_length() } else { content.metadata() };
         let mut swarm = SwarmConfig::new(metadata);
+        swarm.congestion = self.congestion;
         if let Some(choker) = &self.choker {
             swarm.choker = choker();
         }
@@ -312,6 +321,7 @@ impl Swarm {
             config: Vec::new(),
             seed_config: Vec::new(),
             leecher_config: Vec::new(),
+            congestion: Congestion::default(),
             choker: None,
             picker: None,
         }

@@ -8,7 +8,7 @@ use core::{any::Any, cmp::Reverse, fmt, mem, net::SocketAddr, time::Duration};
 
 use ppsp_core::Instant;
 
-use super::{Access, Arrival, LinkConfig, MAX_UDP, Netem, Port};
+use super::{Access, Arrival, LinkConfig, MAX_UDP, Netem, Port, Trunk};
 
 /// Something with an address that sends and receives datagrams.
 pub trait Node: Any {
@@ -272,6 +272,17 @@ impl World {
     pub fn set_link(&mut self, from: NodeId, to: NodeId, config: LinkConfig) {
         let (from, to) = (self.port(from), self.port(to));
         self.net.set_link(from, to, config);
+    }
+
+    /// Adds a bottleneck that several links may share: bytes a second, and bytes that may wait.
+    pub fn add_trunk(&mut self, rate: u64, queue: usize) -> Trunk {
+        self.net.add_trunk(rate, queue)
+    }
+
+    /// Lays the link in one direction over a trunk.
+    pub fn lay(&mut self, from: NodeId, to: NodeId, trunk: Trunk) {
+        let (from, to) = (self.port(from), self.port(to));
+        self.net.lay(from, to, trunk);
     }
 
     /// Sets what all links of a node share.
