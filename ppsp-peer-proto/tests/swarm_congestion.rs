@@ -167,15 +167,14 @@ fn streaming_keeps_the_queue_short() {
 /// It takes its share and leaves theirs to others, whatever the queue holds.
 #[test]
 fn streaming_beside_others() {
-    let others: [(&str, fn() -> Arc<dyn ControllerFactory>); 3] =
-        [("LEDBAT", ledbat), ("Reno", || Arc::new(RenoFactory)), ("streaming", streaming)];
+    let others = [("LEDBAT", ledbat()), ("Reno", Arc::new(RenoFactory)), ("streaming", streaming())];
     one_seed(|seed| {
-        for (name, other) in others {
+        for (name, other) in &others {
             for queue in [64_000, 125_000, 250_000, 500_000] {
                 let mut flows = Flows::new(seed, RATE, queue, LinkConfig::perfect(ms(20)), 64 * MIB);
                 flows.add(streaming());
                 flows.world.run_for(s(5));
-                flows.add(other());
+                flows.add(Arc::clone(other));
                 flows.world.run_for(s(10));
                 let both = shares(&mut flows, RATE, s(30));
                 println!(
