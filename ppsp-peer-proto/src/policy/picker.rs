@@ -246,6 +246,9 @@ impl Ranks {
             self.swap(self.place(block), first);
             self.set_start(group + 1, first + 1);
         }
+        if to == Self::BEGUN {
+            return;
+        }
         let start = self.start(to);
         let place = start + self.lot(self.start(to + 1) - start);
         self.swap(self.place(block), place);
