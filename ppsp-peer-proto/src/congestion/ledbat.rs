@@ -1,4 +1,4 @@
-use alloc::{boxed::Box, collections::VecDeque};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 use core::time::Duration;
 
 use ppsp_core::Instant;
@@ -54,12 +54,19 @@ impl Default for LedbatConfig {
 }
 
 /// Makes [`Ledbat`] controllers.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct LedbatFactory(pub LedbatConfig);
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LedbatFactory(Arc<LedbatConfig>);
+
+impl LedbatFactory {
+    /// Of controllers with these parameters, which they share.
+    pub fn new(config: LedbatConfig) -> Self {
+        Self(Arc::new(config))
+    }
+}
 
 impl ControllerFactory for LedbatFactory {
     fn build(&self, now: Instant, datagram: usize) -> Box<dyn Controller> {
-        Box::new(Ledbat::new(self.0, now, datagram))
+        Box::new(Ledbat::with(Arc::clone(&self.0), now, datagram))
     }
 }
 
@@ -93,7 +100,7 @@ impl ControllerFactory for LedbatFactory {
 /// * A queue longer than the whole round trip is none: the receiver's clock was set, and measurement begins anew.
 #[derive(Debug)]
 pub struct Ledbat {
-    config: LedbatConfig,
+    config: Arc<LedbatConfig>,
     mss: usize,
     cwnd: usize,
     ssthresh: usize,
@@ -129,8 +136,11 @@ impl Ledbat {
     /// A controller for datagrams of at most `datagram` bytes. Parameters that make no sense are moved to the next that
     /// do.
     pub fn new(config: LedbatConfig, now: Instant, datagram: usize) -> Self {
+        Self::with(Arc::new(config), now, datagram)
+    }
+
+    fn with(config: Arc<LedbatConfig>, now: Instant, datagram: usize) -> Self {
         let mss = datagram.clamp(1, 1 << 16);
-        let filter = config.current_filter.clamp(1, 3);
         Self {
             mss,
             cwnd: config.init_cwnd.max(1).saturating_mul(mss),
@@ -152,7 +162,7 @@ impl Ledbat {
             lost: now,
             reduced: None,
             last_sent: None,
-            config: LedbatConfig { current_filter: filter, ..config },
+            config,
         }
     }
 
@@ -178,7 +188,7 @@ impl Ledbat {
             self.base.insert(now, delay);
         }
 
-        if self.current.len() >= self.config.current_filter {
+        if self.current.len() >= self.config.current_filter.clamp(1, 3) {
             self.current.pop_front();
         }
         self.current.push_back(Sample { at: now, one_way, rtt });
@@ -881,7 +891,7 @@ mod tests {
         };
         for config in [config, LedbatConfig { init_cwnd: usize::MAX, max_cwnd: usize::MAX, ..config }] {
             for datagram in [0, MSS, usize::MAX] {
-                let mut controller = LedbatFactory(config).build(at(0), datagram);
+                let mut controller = LedbatFactory::new(config).build(at(0), datagram);
                 for i in 0..1000_u64 {
                     let wild = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let acked = Acked {

@@ -1,4 +1,4 @@
-use core::time::Duration;
+use core::{num::NonZeroU32, time::Duration};
 
 use ppsp_core::Instant;
 
@@ -20,7 +20,7 @@ pub(super) struct PathMtu {
     /// Sizes that were tried with success.
     step: u8,
     /// Length of the probe under way.
-    probe: Option<u32>,
+    probe: Option<NonZeroU32>,
     /// Probes of the next size that were lost.
     failures: u8,
     /// No probe before.
@@ -100,7 +100,7 @@ impl PathMtu {
 
     /// A probe went out, filled as far as whole messages fill it.
     pub(super) fn on_probe(&mut self, len: usize) {
-        self.probe = Some(len as u32);
+        self.probe = NonZeroU32::new(len as u32);
     }
 
     /// A chunk arrived.
@@ -113,7 +113,7 @@ impl PathMtu {
             Carrier::Large => self.missing = 0,
             Carrier::Probe => {
                 if let Some(len) = self.probe.take() {
-                    self.proven = self.proven.max(len);
+                    self.proven = self.proven.max(len.get());
                     self.step += 1;
                     self.failures = 0;
                     self.missing = 0;

@@ -31,7 +31,7 @@ pub(super) struct Upload {
     /// Something in `queue` may have left `queued`.
     stale: bool,
     /// The group that is being served: its first chunk, how many are done, how many there are.
-    group: Option<(ChunkId, u64, u64)>,
+    group: Option<(ChunkId, u8, u8)>,
     /// Hashes of the chunk next in turn that went ahead of it.
     pub(super) ahead: Vec<Bin>,
     /// Sent and not acknowledged.
@@ -192,7 +192,7 @@ impl Upload {
     pub(super) fn front(&mut self, held: &RangeSet, in_order: bool) -> Option<ChunkId> {
         loop {
             if let Some((base, k, size)) = self.group {
-                let chunk = base + order::reversed(k, size);
+                let chunk = base + order::reversed(k.into(), size.into());
                 if self.queued.contains(chunk) && held.contains(chunk) {
                     return Some(chunk);
                 }
@@ -214,7 +214,7 @@ impl Upload {
                 continue;
             }
             if let Some(size) = order::group(first, range.last()).filter(|_| !in_order) {
-                self.group = Some((first, 0, size));
+                self.group = Some((first, 0, size as u8));
                 match first.checked_add(size) {
                     Some(rest) => self.trim(rest),
                     None => self.trim(ChunkId::MAX),

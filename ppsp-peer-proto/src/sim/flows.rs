@@ -42,7 +42,8 @@ impl Flows {
         let whole = [self.content.everything()];
         let [seed, leecher] = [&whole[..], &[]].map(|held| {
             let n = self.world.nodes() as u64;
-            let config = EndpointConfig { controller: Arc::clone(&controller), ..EndpointConfig::default() };
+            let controller = Arc::clone(&controller);
+            let config = EndpointConfig { controller, max_probed_datagram: 0, ..EndpointConfig::default() };
             let chance = |what| Chance::new(self.world.seed(), what, n);
             let skew = Duration::from_micros(chance("clock").below(1 << 50));
             let id = Chance::bytes(self.world.seed(), "endpoint", n);
