@@ -188,7 +188,7 @@ impl Ledbat {
             self.base.insert(now, delay);
         }
 
-        if self.current.len() >= self.config.current_filter.clamp(1, 3) {
+        if self.current.len() >= self.config.current_filter.clamp(1, 16) {
             self.current.pop_front();
         }
         self.current.push_back(Sample { at: now, one_way, rtt });
