@@ -58,6 +58,9 @@ impl Reader {
                 let before = number.checked_sub(1).and_then(|before| self.blocks.find::<BLOCKS>(before));
                 // Who reads one block after another will read the next ones.
                 let told = before.map_or(0, |before| tell_ahead(from, number, block_len, before.told));
+                if told > 0 {
+                    self.blocks.reuse::<BLOCKS>(number);
+                }
                 self.blocks.load::<BLOCKS>(&from.content, number, block_len as usize, told)?
             }
         };
@@ -112,6 +115,18 @@ struct Piece {
 impl Cache {
     fn find<const N: usize>(&self, number: u64) -> Option<&Piece> {
         self.pieces.get((number % N as u64) as usize).filter(|piece| piece.number == number && !piece.data.is_empty())
+    }
+
+    /// Gives the place of `number` the memory of the piece two before, which a reader of one piece after another needs no
+    /// longer: it is still in the processor's caches.
+    fn reuse<const N: usize>(&mut self, number: u64) {
+        let place = |number: u64| (number % N as u64) as usize;
+        if let Some(old) = number.checked_sub(2)
+            && self.find::<N>(old).is_some()
+        {
+            let data = std::mem::take(&mut self.pieces[place(old)].data);
+            self.pieces[place(number)].data = data;
+        }
     }
 
     fn load<const N: usize>(&mut self, file: &File, number: u64, len: usize, told: u64) -> io::Result<&Piece> {
