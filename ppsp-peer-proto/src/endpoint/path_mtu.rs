@@ -29,6 +29,10 @@ pub(super) struct PathMtu {
     missing: u32,
     /// Chunks lost in datagrams of more than the least size since one arrived.
     missing_usual: u8,
+    /// Timeouts since a large datagram arrived.
+    timeouts: u8,
+    /// How often sizes were given up.
+    retries: u8,
 }
 
 /// What a chunk travels in.
@@ -52,8 +56,9 @@ impl PathMtu {
     /// RFC 4821 §7.3 asks for three or so lost probes, before a size is taken for too large, where they may be lost to
     /// congestion; two are enough here, for a size is tried again later.
     const FAILURES: u8 = 2;
-    /// When to try a size again that was too large (RFC 8899 §5.1.1: PMTU_RAISE_TIMER).
-    const RETRY: Duration = Duration::from_secs(600);
+    /// When to try a size again that was too large, or seemed so: the first time, for it may have been congestion that
+    /// took it; then after twice as long each time, up to the last (RFC 8899 §5.1.1: PMTU_RAISE_TIMER).
+    const RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
 
     /// What IPv6 carries everywhere (RFC 8200 §5: 1280 bytes).
     const LEAST: u32 = 1_232;
@@ -71,6 +76,8 @@ impl PathMtu {
             next_at: Instant::default(),
             missing: 0,
             missing_usual: 0,
+            timeouts: 0,
+            retries: 0,
         }
     }
 
@@ -110,7 +117,7 @@ impl PathMtu {
         }
         match carrier {
             Carrier::Small | Carrier::Usual => {}
-            Carrier::Large => self.missing = 0,
+            Carrier::Large => (self.missing, self.timeouts) = (0, 0),
             Carrier::Probe => {
                 if let Some(len) = self.probe.take() {
                     self.proven = self.proven.max(len.get());
@@ -145,8 +152,7 @@ impl PathMtu {
                 if self.probe.take().is_some() {
                     self.failures += 1;
                     if self.failures >= Self::FAILURES {
-                        self.failures = 0;
-                        self.next_at = now + Self::RETRY;
+                        self.give_up(now);
                     }
                 }
                 false
@@ -156,7 +162,8 @@ impl PathMtu {
 
     /// Nothing arrives any more: it may be the size (RFC 4821 §7.8).
     pub(super) fn on_timeout(&mut self, now: Instant) {
-        if self.proven > self.base {
+        self.timeouts = self.timeouts.saturating_add(1);
+        if self.proven > self.base && self.timeouts > 1 {
             self.fall_back(now);
         }
     }
@@ -177,7 +184,14 @@ impl PathMtu {
         self.proven = self.base;
         self.step = 0;
         self.missing = 0;
-        self.next_at = now + Self::RETRY;
+        self.give_up(now);
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        let [first, last] = Self::RETRY;
+        self.next_at = now + first.saturating_mul(1 << self.retries.min(16)).min(last);
+        self.retries = self.retries.saturating_add(1);
+        (self.failures, self.timeouts) = (0, 0);
     }
 }
 
@@ -226,8 +240,16 @@ mod tests {
             assert!(!path.on_lost(at(1), Carrier::Probe, 1100));
         }
         assert_eq!(path.limit(), (1452, Carrier::Usual));
-        assert_eq!(path.probe(at(600), MUCH), None);
-        assert_eq!(path.probe(at(601), MUCH), Some(4304));
+        assert_eq!(path.probe(at(5), MUCH), None);
+        assert_eq!(path.probe(at(6), MUCH), Some(4304));
+        for time in [6, 16, 36, 76, 156, 316, 636, 1236, 1836] {
+            assert_eq!(path.probe(at(time - 1), MUCH), None, "{time}");
+            for _ in 0..2 {
+                assert_eq!(path.probe(at(time), MUCH), Some(4304));
+                path.on_probe(4200);
+                path.on_lost(at(time), Carrier::Probe, 1100);
+            }
+        }
     }
 
     #[test]
@@ -246,7 +268,11 @@ mod tests {
     #[test]
     fn a_path_that_shrinks_is_noticed() {
         let mut path = grown();
+        path.on_timeout(at(4));
+        path.on_arrived(Carrier::Large);
         path.on_timeout(at(5));
+        assert_eq!(path.limit().1, Carrier::Large);
+        path.on_timeout(at(6));
         assert_eq!(path.limit().0, 1452);
         let mut path = grown();
         for _ in 0..170 {
@@ -262,6 +288,6 @@ mod tests {
         path.on_refused(at(5), 9000);
         assert_eq!(path.limit(), (1452, Carrier::Usual));
         path.on_refused(at(5), 1000);
-        assert_eq!(path.probe(at(605), MUCH), Some(4304));
+        assert_eq!(path.probe(at(10), MUCH), Some(4304));
     }
 }

@@ -78,8 +78,10 @@ enum Confidence {
 }
 
 impl Upload {
-    const REORDER: u64 = 4;
-    const MAX_REORDER: u64 = 256;
+    /// One ACK names an interval, in which chunks stand that were sent long after others whose ACK is in the next datagram.
+    /// What is lost is noticed by time in most cases.
+    const REORDER: u64 = 64;
+    const MAX_REORDER: u64 = 512;
     /// How long a loss makes hashes be sent twice.
     const LOSSY: Duration = Duration::from_secs(5);
 
@@ -139,7 +141,10 @@ impl Upload {
     fn late_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest().filter(|_| self.sent.is_overtaken())?;
         let srtt = self.rtt.srtt()?;
-        Some(oldest.since + srtt + srtt * u32::try_from(self.reorder.min(16)).unwrap_or(16) / 16)
+        let patience = srtt * u32::try_from(self.reorder.min(256)).unwrap_or(256) / 256;
+        // A receiver that is busy answers in its own time, however near it is.
+        let patience = patience.max(self.rtt.var().unwrap_or_default() * 4).max(Duration::from_millis(2));
+        Some(oldest.since + srtt + patience)
     }
 
     /// A REQUEST came.
