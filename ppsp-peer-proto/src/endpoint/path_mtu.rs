@@ -25,8 +25,6 @@ pub(super) struct PathMtu {
     failures: u8,
     /// No probe before.
     next_at: Instant,
-    /// Bytes lost in large datagrams since one arrived.
-    missing: u32,
     /// Chunks lost in datagrams of more than the least size since one arrived.
     missing_usual: u8,
     /// Timeouts since a large datagram arrived.
@@ -74,7 +72,6 @@ impl PathMtu {
             probe: None,
             failures: 0,
             next_at: Instant::default(),
-            missing: 0,
             missing_usual: 0,
             timeouts: 0,
             retries: 0,
@@ -117,33 +114,26 @@ impl PathMtu {
         }
         match carrier {
             Carrier::Small | Carrier::Usual => {}
-            Carrier::Large => (self.missing, self.timeouts) = (0, 0),
+            Carrier::Large => self.timeouts = 0,
             Carrier::Probe => {
                 if let Some(len) = self.probe.take() {
                     self.proven = self.proven.max(len.get());
                     self.step += 1;
-                    self.failures = 0;
-                    self.missing = 0;
+                    (self.failures, self.timeouts) = (0, 0);
                 }
             }
         }
     }
 
     /// A chunk was lost. `false`: that was no sign of congestion.
-    pub(super) fn on_lost(&mut self, now: Instant, carrier: Carrier, bytes: usize) -> bool {
+    pub(super) fn on_lost(&mut self, now: Instant, carrier: Carrier) -> bool {
         match carrier {
-            Carrier::Small => true,
+            // Of large ones that get lost while others arrive it is not the size.
+            Carrier::Small | Carrier::Large => true,
             Carrier::Usual => {
                 self.missing_usual = self.missing_usual.saturating_add(1);
                 if self.missing_usual >= 3 && self.base > Self::LEAST {
                     self.base = Self::LEAST;
-                    self.fall_back(now);
-                }
-                true
-            }
-            Carrier::Large => {
-                self.missing = self.missing.saturating_add(bytes as u32);
-                if self.missing > 3 * self.proven {
                     self.fall_back(now);
                 }
                 true
@@ -183,7 +173,6 @@ impl PathMtu {
     fn fall_back(&mut self, now: Instant) {
         self.proven = self.base;
         self.step = 0;
-        self.missing = 0;
         self.give_up(now);
     }
 
@@ -236,8 +225,8 @@ mod tests {
         let mut path = PathMtu::new(1452, 65_487);
         for _ in 0..2 {
             path.on_probe(4200);
-            assert!(!path.on_lost(at(1), Carrier::Probe, 1100), "no sign of congestion");
-            assert!(!path.on_lost(at(1), Carrier::Probe, 1100));
+            assert!(!path.on_lost(at(1), Carrier::Probe), "no sign of congestion");
+            assert!(!path.on_lost(at(1), Carrier::Probe));
         }
         assert_eq!(path.limit(), (1452, Carrier::Usual));
         assert_eq!(path.probe(at(5), MUCH), None);
@@ -247,7 +236,7 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(path.probe(at(time), MUCH), Some(4304));
                 path.on_probe(4200);
-                path.on_lost(at(time), Carrier::Probe, 1100);
+                path.on_lost(at(time), Carrier::Probe);
             }
         }
     }
@@ -257,11 +246,11 @@ mod tests {
         let mut path = PathMtu::new(1452, 65_487);
         assert_eq!(path.carrier(Carrier::Usual, 1232), Carrier::Small);
         for carrier in [Carrier::Usual, Carrier::Small, Carrier::Usual] {
-            assert!(path.on_lost(at(0), path.carrier(carrier, 1400), 1100));
+            assert!(path.on_lost(at(0), path.carrier(carrier, 1400)));
         }
         path.on_arrived(Carrier::Small);
         assert_eq!(path.limit(), (1452, Carrier::Usual));
-        path.on_lost(at(0), Carrier::Usual, 1100);
+        path.on_lost(at(0), Carrier::Usual);
         assert_eq!(path.limit(), (1232, Carrier::Usual));
     }
 
@@ -274,16 +263,6 @@ mod tests {
         assert_eq!(path.limit().1, Carrier::Large);
         path.on_timeout(at(6));
         assert_eq!(path.limit().0, 1452);
-        let mut path = grown();
-        for _ in 0..170 {
-            assert!(path.on_lost(at(5), Carrier::Large, 1100));
-        }
-        assert_eq!(path.limit().1, Carrier::Large);
-        path.on_arrived(Carrier::Large);
-        for _ in 0..180 {
-            path.on_lost(at(5), Carrier::Large, 1100);
-        }
-        assert_eq!(path.limit(), (1452, Carrier::Usual));
         let mut path = grown();
         path.on_refused(at(5), 9000);
         assert_eq!(path.limit(), (1452, Carrier::Usual));

@@ -350,7 +350,7 @@ impl Upload {
     }
 
     fn on_loss(&mut self, now: Instant, entry: &Entry) {
-        if self.path.on_lost(now, entry.carrier, entry.bytes) {
+        if self.path.on_lost(now, entry.carrier) {
             self.controller.on_loss(now, entry.bytes, entry.since);
         }
         self.lossy_until = now + Self::LOSSY;
@@ -380,7 +380,7 @@ impl Upload {
             self.path.on_timeout(now);
             self.vouching_since = now;
             while let Some(entry) = self.sent.take_oldest() {
-                self.path.on_lost(now, entry.carrier, entry.bytes);
+                self.path.on_lost(now, entry.carrier);
                 lost += 1;
             }
             act = true;
