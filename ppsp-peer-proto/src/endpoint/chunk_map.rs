@@ -155,11 +155,13 @@ impl ChunkMap {
         self.index.get(at).filter(|entry| entry.0 == number).map(|_| at)
     }
 
-    /// Place in the index of the first block from `number` on.
+    /// Place in the index of the first block from `number` on. Mostly that is the block looked at last or one beside it.
     fn lower(&self, number: u64) -> usize {
         let latest = self.latest as usize;
-        if self.index.get(latest).is_some_and(|entry| entry.0 == number) {
-            return latest;
+        for at in [latest, latest + 1, latest.wrapping_sub(1)] {
+            if self.index.get(at).is_some_and(|entry| entry.0 == number) {
+                return at;
+            }
         }
         self.index.partition_point(|entry| entry.0 < number)
     }

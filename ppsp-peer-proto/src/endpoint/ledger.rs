@@ -20,9 +20,6 @@ pub(super) struct Ledger {
     arrived: u64,
 }
 
-/// Chunks that a datagram can hold: none but the last is shorter than 512 bytes.
-const MOST_IN_DATAGRAM: usize = 128;
-
 /// A chunk under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
@@ -132,19 +129,12 @@ impl Ledger {
         self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low)).any(|entry| entry.since >= since)
     }
 
-    /// Do chunks of a range travel in the datagram `in_it`, the last one, or in two others that are not probes and set out
-    /// at `since` or later?
-    pub(super) fn is_safe(&self, range: ChunkRange, in_it: u32, since: Instant) -> bool {
-        let others = self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low));
-        let others = others.filter(|entry| entry.carrier != Carrier::Probe && entry.since >= since);
-        let mut others = others.map(|entry| entry.datagram);
-        self.is_in(range, in_it) || others.next().is_some_and(|first| others.any(|other| other != first))
-    }
-
-    /// Does a chunk of a range travel in the datagram `in_it`, the last one?
-    pub(super) fn is_in(&self, range: ChunkRange, in_it: u32) -> bool {
-        let latest = self.order.iter().rev().take_while(|entry| entry.datagram == in_it);
-        latest.take(MOST_IN_DATAGRAM).any(|entry| entry.live && range.contains(entry.chunk))
+    /// Do chunks of a range travel in two datagrams that are not probes and set out at `since` or later?
+    pub(super) fn has_two_datagrams(&self, range: ChunkRange, since: Instant) -> bool {
+        let entries = self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low));
+        let mut datagrams =
+            entries.filter(|entry| entry.carrier != Carrier::Probe && entry.since >= since).map(|entry| entry.datagram);
+        datagrams.next().is_some_and(|first| datagrams.any(|other| other != first))
     }
 
     /// Number of chunks under way.

@@ -54,6 +54,7 @@ use self::{
     slab::Slab,
     swarm::{Store, SwarmState},
     timers::{Timer, Timers},
+    upload::Beside,
 };
 use crate::{policy::Candidate, wire::ChannelId};
 
@@ -140,6 +141,7 @@ pub struct Endpoint {
     verdicts: Vec<Verdict>,
     late_haves: Vec<ChunkRange>,
     hashes: Vec<Bin>,
+    beside: Beside,
 }
 
 /// What all parts of the endpoint use.
@@ -224,6 +226,7 @@ impl Endpoint {
             verdicts: Vec::new(),
             late_haves: Vec::new(),
             hashes: Vec::new(),
+            beside: Beside::default(),
         }
     }
 

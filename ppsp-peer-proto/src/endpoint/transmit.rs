@@ -131,6 +131,7 @@ impl Endpoint {
         let several = !channel.draft;
         let their_id = channel.their_id;
         channel.up.datagrams = channel.up.datagrams.wrapping_add(1);
+        self.beside.clear();
         let mut writer = Writer::new(buf.get_mut(..room).unwrap_or_default(), their_id);
         if exactly.is_none() {
             self.write_control(now, i, &mut writer, &format, usual);
@@ -277,7 +278,7 @@ impl Endpoint {
         let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Wrote::Nothing };
         let chunk_len = swarm.state.chunk_len(chunk);
         let mut hashes = core::mem::take(&mut self.hashes);
-        channel.up.missing_hashes(now, chunk, &channel.have, &swarm.state, &mut hashes);
+        channel.up.missing_hashes(now, chunk, &channel.have, &swarm.state, &self.beside, &mut hashes);
         let data_len = data_overhead(format) + chunk_len;
         let hash_len = integrity_len(format);
         let whole = hashes.len() * hash_len + data_len;
@@ -334,6 +335,7 @@ impl Endpoint {
             }
             channel.up.last_len = chunk_len;
             channel.up.on_sent(now, chunk, writer.len() - start, writer.len());
+            self.beside.insert(chunk);
             channel.idle_since = now;
             swarm.state.uploaded += chunk_len as u64;
             shared.stats.content_sent += chunk_len as u64;

@@ -305,10 +305,9 @@ impl Upload {
     /// Is enough of a range under way to take the hash above it for known?
     fn is_on_its_way(&self, range: ChunkRange, confidence: Confidence) -> bool {
         match confidence {
-            // What comes with it in the same datagram it can rely upon.
-            Confidence::None => self.sent.is_in(range, self.datagrams),
+            Confidence::None => false,
             Confidence::Datagram => self.sent.has_since(range, self.vouching_since),
-            Confidence::TwoDatagrams => self.sent.is_safe(range, self.datagrams, self.vouching_since),
+            Confidence::TwoDatagrams => self.sent.has_two_datagrams(range, self.vouching_since),
         }
     }
 
@@ -392,13 +391,15 @@ impl Upload {
     ///
     /// RFC 7574 §5.3: who holds a chunk has had its uncles, and with them computed all nodes above it. So the climb
     /// from the chunk ends below the first node under which the peer holds something. It ends at the peak at the latest
-    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks.
+    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks. Chunks `beside` it in the same datagram
+    /// come with their hashes or not at all.
     pub(super) fn missing_hashes(
         &self,
         now: Instant,
         chunk: ChunkId,
         have: &RangeSet,
         state: &SwarmState,
+        beside: &Beside,
         out: &mut Vec<Bin>,
     ) {
         out.clear();
@@ -409,7 +410,8 @@ impl Upload {
         };
         while node != peak {
             let (Some(parent), Some(sibling)) = (node.parent(), node.sibling()) else { break };
-            if self.is_on_its_way(parent.range(), confidence) || have.intersects(parent.range()) {
+            let range = parent.range();
+            if beside.intersects(range) || self.is_on_its_way(range, confidence) || have.intersects(range) {
                 break;
             }
             out.push(sibling);
@@ -417,12 +419,40 @@ impl Upload {
         }
         out.reverse();
         // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
-        if have.is_empty() && !state.all().is_some_and(|all| self.is_on_its_way(all, confidence)) {
+        let begun = |all| beside.intersects(all) || self.is_on_its_way(all, confidence);
+        if have.is_empty() && !state.all().is_some_and(begun) {
             let uncles = out.len();
             out.extend(ppsp_core::peaks(chunks));
             out.rotate_left(uncles);
         }
         out.retain(|node| !self.ahead.contains(node));
+    }
+}
+
+/// The chunks in the datagram that is being written: numbers of blocks of 64, and a bit for each chunk.
+#[derive(Debug, Default)]
+pub(super) struct Beside(Vec<(u64, u64)>);
+
+impl Beside {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn insert(&mut self, chunk: ChunkId) {
+        let (block, bit) = (chunk / 64, 1 << (chunk % 64));
+        match self.0.iter_mut().rev().find(|(known, _)| *known == block) {
+            Some((_, bits)) => *bits |= bit,
+            None => self.0.push((block, bit)),
+        }
+    }
+
+    fn intersects(&self, range: ChunkRange) -> bool {
+        let (first, last) = (range.first() / 64, range.last() / 64);
+        self.0.iter().filter(|(block, _)| (first..=last).contains(block)).any(|&(block, bits)| {
+            let from = if block == first { range.first() % 64 } else { 0 };
+            let to = if block == last { range.last() % 64 } else { 63 };
+            bits & (u64::MAX << from) & (u64::MAX >> (63 - to)) != 0
+        })
     }
 }
 
