@@ -393,7 +393,7 @@ impl Endpoint {
             self.on_received(now, &datagrams, &mut batch);
         }
         self.verify(now, &mut batch);
-        self.claims = batch.into_claims();
+        self.claims = batch.take_claims();
         self.after_datagrams(now);
     }
 

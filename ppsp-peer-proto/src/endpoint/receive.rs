@@ -61,17 +61,17 @@ enum Fate {
     Unproven,
 }
 
-impl<'a> Batch<'a> {
+impl Batch<'_> {
     /// An empty batch. `claims` is a list that is kept for its capacity.
-    pub(super) fn new(claims: Vec<Claim>) -> Self {
-        Self { swarm: 0, chunks: ArrayVec::new(), claims }
+    pub(super) const fn new(claims: Vec<Claim>) -> Self {
+        Self { swarm: 0, chunks: ArrayVec::new_const(), claims }
     }
 
-    /// The list back.
-    pub(super) fn into_claims(mut self) -> Vec<Claim> {
+    /// The list back. Not by value: a batch is large.
+    pub(super) fn take_claims(&mut self) -> Vec<Claim> {
         self.claims.clear();
         self.claims.shrink_to(USUAL_CLAIMS);
-        self.claims
+        core::mem::take(&mut self.claims)
     }
 }
 
@@ -452,18 +452,15 @@ impl Endpoint {
         };
         let channels = &self.channels;
         batch.chunks.retain(|a| channels.get(a.channel).is_some_and(|c| c.key == a.peer));
-        let unverified: ArrayVec<Unverified<'_>, MAX_BATCH> = batch
-            .chunks
-            .iter()
-            .map(|a| Unverified {
-                chunk: a.chunk,
-                data: a.data,
-                claims: [
-                    batch.claims.get(a.claims.clone()).unwrap_or_default(),
-                    channels.get(a.channel).map(|c| c.down.claims.as_slice()).unwrap_or_default(),
-                ],
-            })
-            .collect();
+        let mut unverified: ArrayVec<Unverified<'_>, MAX_BATCH> = ArrayVec::new_const();
+        unverified.extend(batch.chunks.iter().map(|a| Unverified {
+            chunk: a.chunk,
+            data: a.data,
+            claims: [
+                batch.claims.get(a.claims.clone()).unwrap_or_default(),
+                channels.get(a.channel).map(|c| c.down.claims.as_slice()).unwrap_or_default(),
+            ],
+        }));
         self.proven.clear();
         swarm.state.verifier.verify(&unverified, &mut self.verdicts, &mut self.proven);
         drop(unverified);
@@ -514,12 +511,9 @@ impl Endpoint {
     fn store_runs(&mut self, slot: usize, chunks: &mut [Arrived<'_>]) -> Result<(), StoreError> {
         let Some(swarm) = self.swarms.get_mut(slot).filter(|s| !s.state.failed) else { return Ok(()) };
         let state = &mut swarm.state;
-        let mut order: ArrayVec<(ChunkId, usize), MAX_BATCH> = chunks
-            .iter()
-            .enumerate()
-            .filter(|(_, arrived)| arrived.fate == Fate::Refused)
-            .map(|(k, arrived)| (arrived.chunk, k))
-            .collect();
+        let mut order: ArrayVec<(ChunkId, usize), MAX_BATCH> = ArrayVec::new_const();
+        let accepted = chunks.iter().enumerate().filter(|(_, arrived)| arrived.fate == Fate::Refused);
+        order.extend(accepted.map(|(k, arrived)| (arrived.chunk, k)));
         order.sort_unstable();
         let mut before = None;
         order.retain(|&mut (chunk, k)| {
@@ -532,8 +526,8 @@ impl Endpoint {
         let mut rest = order.as_slice();
         while let Some(&(first, _)) = rest.first() {
             let neighbours = (0..).zip(rest).take_while(|(n, (chunk, _))| chunk - first == *n).count();
-            let data: ArrayVec<&[u8], MAX_BATCH> =
-                rest.iter().take(neighbours).filter_map(|&(_, k)| Some(chunks.get(k)?.data)).collect();
+            let mut data: ArrayVec<&[u8], MAX_BATCH> = ArrayVec::new_const();
+            data.extend(rest.iter().take(neighbours).filter_map(|&(_, k)| Some(chunks.get(k)?.data)));
             let (count, answer) = swarm.store.0.write_run(first, &data)?;
             // A store that takes nothing has no room.
             let (count, answer) = if count == 0 { (neighbours, Write::Busy) } else { (count.min(neighbours), answer) };
