@@ -112,6 +112,10 @@ pub struct NetArgs {
     /// Peer exchange: with peers at private addresses (private), or none (off) [default: private]
     #[arg(long, env = set("PPSP_PEX"), value_name = "MODE")]
     pub pex: Option<Pex>,
+    /// How what is sent gives way to other traffic: as a guest (background), or as its equal, undisturbed by some loss, for
+    /// those who watch while they fetch (streaming) [default: background]
+    #[arg(long, env = set("PPSP_CONGESTION"), value_name = "MODE")]
+    pub congestion: Option<CongestionMode>,
     /// Directory for state and hash tree [default: beside the content]
     #[arg(long, env = set("PPSP_STATE_DIR"), value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -243,6 +247,26 @@ pub enum Pex {
     Private,
 }
 
+/// Congestion control.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CongestionMode {
+    /// LEDBAT (RFC 6817).
+    Background,
+    /// By bandwidth and round-trip time.
+    Streaming,
+}
+
+impl std::str::FromStr for CongestionMode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "background" => Ok(Self::Background),
+            "streaming" => Ok(Self::Streaming),
+            _ => Err(format!("'{text}' is not one of background, streaming")),
+        }
+    }
+}
+
 impl std::str::FromStr for HashName {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -288,7 +312,7 @@ impl std::fmt::Display for HashName {
     }
 }
 
-from_toml! { HashName AddressingName Pex }
+from_toml! { HashName AddressingName Pex CongestionMode }
 
 #[cfg(test)]
 mod tests {

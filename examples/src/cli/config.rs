@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 
 use super::{
-    args::{AddressingName, CommonArgs, GetArgs, HashName, NetArgs, Pex, SeedArgs},
+    args::{AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, SeedArgs},
     exit::Failure,
     units::{HostPort, Listen, Rate, SeedAfter, Size, Span},
 };
@@ -23,6 +23,7 @@ pub struct ConfigFile {
     download_limit: Option<Rate>,
     max_peers: Option<u32>,
     pex: Option<Pex>,
+    congestion: Option<CongestionMode>,
     state_dir: Option<std::path::PathBuf>,
     chunk_size: Option<Size>,
     hash: Option<HashName>,
@@ -90,6 +91,7 @@ impl ConfigFile {
         args.download_limit = args.download_limit.or(self.download_limit);
         args.max_peers = args.max_peers.or(self.max_peers);
         args.pex = args.pex.or(self.pex);
+        args.congestion = args.congestion.or(self.congestion);
         args.state_dir = args.state_dir.take().or(self.state_dir);
     }
 }
@@ -113,6 +115,10 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 
 # Peer exchange: "private" with peers at private addresses only, "off" with nobody.
 #pex = "private"
+
+# How what is sent gives way to other traffic: "background" as a guest, "streaming" as its equal, for those who watch while
+# they fetch.
+#congestion = "background"
 
 # Directory for state and hash tree. Without it they lie beside the content.
 #state-dir = "/var/lib/ppsp"

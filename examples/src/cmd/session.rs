@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     net::{SocketAddr, UdpSocket},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     cli::{
-        args::{NetArgs, Pex},
+        args::{CongestionMode, NetArgs, Pex},
         exit::{Exit, Failure},
         output::{Output, Progress},
         units::HostPort,
@@ -440,6 +441,9 @@ fn endpoint_config(args: &NetArgs, serves: bool) -> EndpointConfig {
     config.upload_limit = args.upload_limit.map(|rate| rate.0);
     config.download_limit = args.download_limit.map(|rate| rate.0);
     config.pex = args.pex.unwrap_or(Pex::Private) == Pex::Private;
+    if args.congestion == Some(CongestionMode::Streaming) {
+        config.controller = Arc::clone(&config.streaming);
+    }
     config.handshake_timeout = Duration::from_secs(10);
     config
 }
