@@ -75,6 +75,17 @@ impl Channel {
         self.supported.contains(message)
     }
 
+    /// Is there anything to say beside hashes and chunks?
+    pub(super) fn has_control(&self) -> bool {
+        self.must_send
+            || self.up.tell
+            || self.pex.is_due()
+            || !self.announce.is_empty()
+            || !self.down.acks.is_empty()
+            || !self.down.to_request.is_empty()
+            || !self.down.to_cancel.is_empty()
+    }
+
     /// Does the peer hold all of `chunks` chunks?
     pub(super) fn is_complete(&self, chunks: Option<u64>) -> bool {
         chunks.and_then(|n| ChunkRange::with_len(0, n)).is_some_and(|all| self.have.covers(all))

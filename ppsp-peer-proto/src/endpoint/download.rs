@@ -461,7 +461,7 @@ fn request(
     for piece in state.metadata.addressing.pieces(range) {
         for chunk in order::service_order(piece, channel.draft) {
             state.asked_of.insert(chunk, i as u32);
-            down.asked.push(chunk, now, size, Carrier::Usual, 0);
+            down.asked.push(chunk, now, size, Carrier::default());
             down.credit += 1;
             *requested += size;
         }

@@ -27,21 +27,19 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     pub(super) bytes: usize,
     pub(super) carrier: Carrier,
-    /// Which datagram it travels in.
-    pub(super) datagram: u32,
     /// Not done with.
     live: bool,
 }
 
 impl Ledger {
     /// A chunk sets out. One that is under way already starts anew.
-    pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize, carrier: Carrier, datagram: u32) {
+    pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize, carrier: Carrier) {
         let seq = self.base + self.order.len() as u64;
         if let Some(old) = self.by_chunk.insert(chunk, seq as u32) {
             self.close(self.whole(old));
         }
         self.bytes += bytes;
-        self.order.push_back(Entry { chunk, since, bytes, carrier, datagram, live: true });
+        self.order.push_back(Entry { chunk, since, bytes, carrier, live: true });
         self.drop_done();
     }
 
@@ -129,12 +127,12 @@ impl Ledger {
         self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low)).any(|entry| entry.since >= since)
     }
 
-    /// Do chunks of a range travel in two datagrams that are not probes and set out at `since` or later?
-    pub(super) fn has_two_datagrams(&self, range: ChunkRange, since: Instant) -> bool {
+    /// Do chunks of a range travel in two datagrams that set out at `since` or later, `probe` left out?
+    pub(super) fn has_two_datagrams(&self, range: ChunkRange, since: Instant, probe: impl Fn(u32) -> bool) -> bool {
         let entries = self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low));
-        let mut datagrams =
-            entries.filter(|entry| entry.carrier != Carrier::Probe && entry.since >= since).map(|entry| entry.datagram);
-        datagrams.next().is_some_and(|first| datagrams.any(|other| other != first))
+        let numbers = entries.filter(|entry| entry.since >= since).map(|entry| entry.carrier.number);
+        let mut numbers = numbers.filter(|&number| !probe(number));
+        numbers.next().is_some_and(|first| numbers.any(|other| other != first))
     }
 
     /// Number of chunks under way.
@@ -193,7 +191,7 @@ mod tests {
     fn ledger(chunks: &[ChunkId]) -> Ledger {
         let mut l = Ledger::default();
         for &c in chunks {
-            l.push(c, Instant::from_micros(c), 10, Carrier::Usual, 0);
+            l.push(c, Instant::from_micros(c), 10, Carrier::default());
         }
         l
     }

@@ -478,10 +478,15 @@ impl Endpoint {
         }
         for arrived in &batch.chunks {
             match arrived.fate {
-                Fate::Waiting => {}
                 Fate::Kept { ack } => self.on_kept(now, slot, arrived, ack),
                 Fate::Refused => self.on_refused(slot, arrived.chunk),
                 Fate::Duplicate => self.shared.stats.dropped_duplicate += 1,
+                Fate::Waiting | Fate::Corrupt | Fate::Unproven => {}
+            }
+        }
+        // Only now, for to drop a channel is to give up what was asked of it.
+        for arrived in &batch.chunks {
+            match arrived.fate {
                 Fate::Corrupt => {
                     // RFC 7574 §12.6.3, threat DATA.1. The hashes were the same peer's: there is nobody else to blame.
                     self.shared.stats.dropped_corrupt += 1;
@@ -492,6 +497,7 @@ impl Endpoint {
                     self.shared.stats.dropped_unproven += 1;
                     self.ask_again(now, slot, arrived.channel, arrived.chunk);
                 }
+                _ => {}
             }
         }
         let mut last = usize::MAX;
@@ -551,16 +557,21 @@ impl Endpoint {
                     continue;
                 }
             }
-            // One ACK for the run, in the place of its oldest chunk and with the timestamp of its newest; where it came
-            // from several peers, one for each chunk.
+            // One ACK for the run, in the place of its oldest chunk and with the timestamp of its newest; one for each chunk
+            // where it came from several peers, or where an ACK cannot name the run: because it is not held yet, or by
+            // nodes of the tree only.
             let oldest = run.iter().map(|&(_, k)| k).min();
             let newest = run.iter().map(|&(_, k)| k).max();
             let sender = |k: usize| chunks.get(k).map(|arrived| arrived.channel);
-            let from_one = run.iter().all(|&(_, k)| sender(k) == newest.and_then(sender));
-            let timestamp = newest.and_then(|k| Some(chunks.get(k)?.timestamp)).filter(|_| from_one);
+            let draft = newest.and_then(sender).and_then(|i| self.channels.get(i)).is_some_and(|c| c.draft);
+            let whole = answer == Write::Done
+                && !state.metadata.addressing.is_bins()
+                && !draft
+                && run.iter().all(|&(_, k)| sender(k) == newest.and_then(sender));
+            let timestamp = newest.and_then(|k| Some(chunks.get(k)?.timestamp));
             for &(_, k) in run {
                 if let Some(arrived) = chunks.get_mut(k) {
-                    let ack = if from_one { timestamp.filter(|_| Some(k) == oldest) } else { Some(arrived.timestamp) };
+                    let ack = if whole { timestamp.filter(|_| Some(k) == oldest) } else { Some(arrived.timestamp) };
                     arrived.fate = Fate::Kept { ack };
                 }
             }

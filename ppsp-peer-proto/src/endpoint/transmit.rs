@@ -5,7 +5,7 @@ use core::num::NonZeroUsize;
 use arrayvec::ArrayVec;
 use ppsp_core::{ChunkRange, Instant, Read};
 
-use super::{Endpoint, Transmit, channel::Phase, path_mtu::Carrier, timers::Timer};
+use super::{Endpoint, Transmit, channel::Phase, timers::Timer};
 use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
 
 /// Bytes before the first message: the channel ID.
@@ -75,16 +75,16 @@ impl Endpoint {
         self.ask(now, i);
         let Some(channel) = self.channels.get_mut(i) else { return (0, 0) };
         let Some(swarm) = self.swarms.get(channel.swarm) else { return (0, 0) };
-        let (mut usual, carrier) = channel.up.path.limit();
+        let mut usual = channel.up.path.limit();
         channel.up.begin_run(now, usual);
-        channel.up.carrier = carrier;
-        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk.
+        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk. What
+        // else is due does not go along: a probe may well be lost.
         let mut max_segments = max_segments.get();
-        if channel.wants_service() && !channel.draft && channel.up.rtt.srtt().is_some() {
+        let mut probes = false;
+        if channel.wants_service() && !channel.draft && channel.up.rtt.srtt().is_some() && !channel.has_control() {
             let waiting = channel.up.queued.len().saturating_mul(u64::from(swarm.state.metadata.chunk_size));
             if let Some(size) = channel.up.path.probe(now, waiting).filter(|&size| size <= buf.len()) {
-                channel.up.carrier = Carrier::Probe;
-                (usual, max_segments) = (size, 1);
+                (usual, max_segments, probes) = (size, 1, true);
             }
         }
         let before = self.shared.stats.content_sent;
@@ -104,8 +104,8 @@ impl Endpoint {
         let content = self.shared.stats.content_sent - before;
         if let Some(channel) = self.channels.get_mut(i) {
             channel.up.end_run(now, len, content);
-            if channel.up.carrier == Carrier::Probe && first > channel.up.path.limit().0 {
-                channel.up.path.on_probe(first);
+            if probes {
+                channel.up.path.on_probe(channel.up.datagrams, first);
             }
         }
         (len, first)

@@ -41,8 +41,7 @@ pub(super) struct Upload {
     pub(super) streams: bool,
     pub(super) rtt: RttEstimator,
     pub(super) path: PathMtu,
-    /// What the datagram that is being written is, and its number.
-    pub(super) carrier: Carrier,
+    /// Number of the datagram that is being written.
     pub(super) datagrams: u32,
     pub(super) pacer: Option<Bucket>,
     pub(super) meter: Meter,
@@ -66,6 +65,8 @@ pub(super) struct Upload {
     vouching_since: Instant,
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,
+    /// Chunks under way that were asked for again since something was acknowledged.
+    asked_again: usize,
 }
 
 /// What has to be under way before a hash is taken for known.
@@ -100,7 +101,6 @@ impl Upload {
             streams,
             rtt: RttEstimator::default(),
             path,
-            carrier: Carrier::Usual,
             datagrams: 0,
             pacer: None,
             meter: Meter::new(now),
@@ -115,6 +115,7 @@ impl Upload {
             lossy_until: now,
             vouching_since: now,
             in_doubt: false,
+            asked_again: 0,
         }
     }
 
@@ -157,10 +158,16 @@ impl Upload {
         if self.queue.len() >= max || self.queued.parts() >= max.saturating_mul(4) {
             return false;
         }
+        // To ask again and again for what is under way is work for us and none for the peer: so much until something is
+        // acknowledged, and no more.
+        if self.asked_again > 4 * self.sent.len().max(256) {
+            return false;
+        }
         // What is asked for again was lost, unless it has only just been sent.
         let patience = self.rtt.srtt().unwrap_or(self.rtt.rto());
         let mut again = Vec::new();
         self.sent.each_in(range, |entry| again.push(*entry));
+        self.asked_again += again.len();
         self.queued.insert(range);
         for entry in again {
             if now.saturating_since(entry.since) < patience {
@@ -247,8 +254,8 @@ impl Upload {
     pub(super) fn on_sent(&mut self, now: Instant, chunk: ChunkId, datagram: usize, whole: usize) {
         self.dequeue(ChunkRange::single(chunk));
         self.ahead.clear();
-        let carrier = self.path.carrier(self.carrier, whole);
-        self.sent.push(chunk, now, datagram, carrier, self.datagrams);
+        let carrier = Carrier { number: self.datagrams, len: u32::try_from(whole).unwrap_or(u32::MAX) };
+        self.sent.push(chunk, now, datagram, carrier);
         // It is on its way once more, and that it arrives proves nothing about the first time.
         self.presumed_lost.remove(ChunkRange::single(chunk));
         if let Some(pacer) = &mut self.pacer {
@@ -307,7 +314,9 @@ impl Upload {
         match confidence {
             Confidence::None => false,
             Confidence::Datagram => self.sent.has_since(range, self.vouching_since),
-            Confidence::TwoDatagrams => self.sent.has_two_datagrams(range, self.vouching_since),
+            Confidence::TwoDatagrams => {
+                self.sent.has_two_datagrams(range, self.vouching_since, |number| self.path.is_probe(number))
+            }
         }
     }
 
@@ -328,6 +337,7 @@ impl Upload {
         }
         let Some(sent) = newest else { return false };
         self.acked_at = now;
+        self.asked_again = 0;
         self.in_doubt = false;
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
