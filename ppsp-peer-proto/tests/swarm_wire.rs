@@ -7,10 +7,10 @@ use std::{cell::RefCell, rc::Rc};
 use common::*;
 use ppsp_core::{Bin, ChunkAddressing, ChunkRange, Hash, HashAlg, MemoryStore, hash_chunks, hash_pairs};
 use ppsp_peer_proto::{
-    EndpointConfig, Reason, SwarmConfig,
+    Congestion, EndpointConfig, Reason, SwarmConfig,
     sim::{
-        Access, Acquaintance, Chance, Content, LinkConfig, NodeId, Peer, Speech, Swarm, Verdict, auditor, node_address,
-        secs,
+        Access, Acquaintance, Chance, Content, LinkConfig, NodeId, Peer, Speech, StoreFaults, Swarm, Verdict, auditor,
+        node_address, secs,
     },
     wire::{ChannelId, Handshake, Message, Options, split_channel},
 };
@@ -543,6 +543,78 @@ fn datagrams_grow_as_far_as_the_path_allows() {
             let most = if mtu < 1_452 { 40 } else { 2 };
             let oversized = swarm.world.net().link_stats(swarm.world.port(a), swarm.world.port(b)).oversized;
             assert!(tried <= 65_487 && (shrink > 0 || oversized <= most), "{oversized} too big for the path");
+        }
+    });
+}
+
+/// RFC 7574 §8.6: a DATA message that carries a last chunk shorter than the others stands alone in its datagram.
+#[test]
+fn a_short_last_chunk_stands_alone() {
+    each_seed(|seed| {
+        for (chunk_size, chunks) in [(512, 100), (512, 101), (512, 131), (1024, 200)] {
+            let mut swarm = Swarm::builder(seed)
+                .chunk_size(chunk_size)
+                .content(chunk_size as usize * chunks as usize + 100)
+                .length_known()
+                .seed_config(|config| config.max_probed_datagram = 65_487)
+                .build();
+            let count = Rc::new(RefCell::new(0));
+            let shared = Rc::clone(&count);
+            swarm.world.tap(move |sight| {
+                // DATA, and the last chunk as a 32-bit chunk range.
+                let last = u32::to_be_bytes(chunks);
+                let header = [&[1][..], &last, &last].concat();
+                if let Some(at) = sight.bytes.windows(header.len()).position(|bytes| bytes == header) {
+                    *shared.borrow_mut() += 1;
+                    assert_eq!(sight.bytes.len() - at, 17 + 100, "nothing behind it");
+                    assert!(at < chunk_size as usize, "at {at}: behind another chunk");
+                }
+                Verdict::Pass
+            });
+            swarm.run(s(30));
+            assert!(*count.borrow() > 0);
+        }
+    });
+}
+
+/// RFC 7574 §8.1: on a path that takes no more than usual, to look for more costs next to nothing.
+#[test]
+fn probes_in_vain_cost_next_to_nothing() {
+    each_seed(|seed| {
+        for congestion in [Congestion::Background, Congestion::Streaming] {
+            let times = [0, 65_487].map(|largest| {
+                let mut swarm = Swarm::builder(seed)
+                    .content(24 << 20)
+                    .congestion(congestion)
+                    .link(LinkConfig::perfect(ms(25)).rate(5_000_000, 250_000).mtu(1_472))
+                    .seed_config(move |config| config.max_probed_datagram = largest)
+                    .build();
+                secs(swarm.run(s(60)))
+            });
+            println!("{congestion:?}: {:.2} s without probes, {:.2} s with them", times[0], times[1]);
+            assert!(times[1] <= times[0] * 1.15, "{congestion:?}: {times:?}");
+        }
+    });
+}
+
+/// RFC 7574 §4.3: every chunk of a run that was stored at once is acknowledged, whatever an ACK can name.
+#[test]
+fn acks_cover_the_runs_that_are_stored() {
+    each_seed(|seed| {
+        for addressing in ChunkAddressing::ALL {
+            for queued in [0, 1_000_000] {
+                let faults = StoreFaults { queued, latency: ms(50), ..StoreFaults::default() };
+                let mut swarm = Swarm::builder(seed)
+                    .content(2_000_000)
+                    .addressing(addressing)
+                    .store_faults(faults)
+                    .link(LinkConfig::perfect(ms(10)))
+                    .build();
+                let at = swarm.run(s(20));
+                let lost = swarm.world.node::<Peer>(swarm.seed()).stats().chunks_lost;
+                println!("{addressing:?}, {queued}: complete at {:.2} s, {lost} taken for lost", secs(at));
+                assert!(lost == 0 && secs(at) < 1.5, "{addressing:?}, {queued}: {lost} lost, {} s", secs(at));
+            }
         }
     });
 }

@@ -12,8 +12,8 @@ pub struct LedbatConfig {
     /// TARGET: delay that our datagrams may add to the queues of the network. RFC 6817: 100 ms or less. Less, so that
     /// there is something to see beside a flow that keeps a queue of 100 ms full.
     pub target: Duration,
-    /// GAIN of growth in hundredths, as far as there is no queue; beside one a half or a third of it, where round trips are short. RFC 6817: 100 or
-    /// less.
+    /// GAIN of growth in hundredths, as far as there is no queue; beside one a part of it, down to a sixteenth, where round
+    /// trips are short. RFC 6817: 100 or less.
     pub gain: u32,
     /// How much of the window a queue of twice TARGET takes in a round trip, in hundredths; one of three times TARGET
     /// takes double, and so on, but never more than half of the window.
@@ -83,7 +83,7 @@ impl ControllerFactory for LedbatFactory {
 ///   (RFC 5681 §4.1), then up to what filled the path without its queue.
 /// * The window grows by GAIN each round trip, near TARGET as far from it, and shrinks by a part of itself for what the
 ///   queue has beyond TARGET. RFC 6817 does both by a number of datagrams, which keeps the shares of flows as unequal as
-///   they are; so they meet where all are equal. Beside a queue, on round trips shorter than twice TARGET, GAIN is a half or a third: else
+///   they are; so they meet where all are equal. Beside a queue, on round trips shorter than twice TARGET, GAIN is a part of itself, down to a sixteenth: else
 ///   windows would grow as fast as those of whom there should be room for.
 /// * On a path without a queue, where nothing was lost for two seconds, the window grows by a sixteenth in a round trip:
 ///   datagram by datagram, a gigabit on a long path would take minutes.

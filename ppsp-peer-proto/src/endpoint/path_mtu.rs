@@ -116,8 +116,10 @@ impl PathMtu {
     pub(super) fn on_arrived(&mut self, carrier: Carrier) {
         if let Some(len) = self.probe.take_if(|_| carrier.number == self.probe_number) {
             self.proven = self.proven.max(len.get());
-            self.step += 1;
-            (self.failures, self.timeouts) = (0, 0);
+            // One that was filled but for a part says nothing about the size that was tried.
+            let size = Self::SIZES.get(usize::from(self.step)).copied().unwrap_or(0);
+            self.step += u8::from(u64::from(len.get()) * 4 >= u64::from(size) * 3);
+            (self.failures, self.timeouts, self.retries) = (0, 0, 0);
         } else if carrier.len > self.base {
             self.timeouts = 0;
         } else if carrier.len > self.seen {
@@ -141,9 +143,13 @@ impl PathMtu {
             self.suspects = self.suspects.saturating_add(1);
             let less = self.seen.max(Self::LEAST);
             if self.suspects >= Self::SUSPECTS && less < self.base {
+                // What is proven stays so, if it is more than the base was.
+                let larger = self.proven > self.base;
                 self.base = less;
                 self.suspects = 0;
-                self.fall_back(now);
+                if !larger {
+                    self.fall_back(now);
+                }
             }
         }
         true
@@ -161,7 +167,7 @@ impl PathMtu {
     pub(super) fn on_refused(&mut self, now: Instant, len: usize) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         if len <= self.base {
-            return;
+            self.base = self.seen.min(len.saturating_sub(1)).max(Self::LEAST).min(self.base);
         }
         self.ceiling = self.ceiling.min(len);
         if self.proven >= len {
@@ -225,6 +231,10 @@ mod tests {
             path.on_arrived(carrier(number, 1000));
         }
         assert_eq!((path.limit(), path.probe(at(0), MUCH)), (8928, None));
+        let mut path = PathMtu::new(1452, 9000);
+        path.on_probe(1, 2100);
+        path.on_arrived(carrier(1, 2100));
+        assert_eq!((path.limit(), path.probe(at(0), MUCH)), (2100, Some(4304)));
         assert_eq!(PathMtu::new(1452, 1452).probe(at(0), MUCH), None);
     }
 
@@ -285,7 +295,8 @@ mod tests {
         let mut path = grown();
         path.on_refused(at(5), 9000);
         assert_eq!(path.limit(), 1452);
-        path.on_refused(at(5), 1000);
-        assert_eq!(path.probe(at(10), MUCH), Some(4304));
+        assert_eq!(path.probe(at(15), MUCH), Some(4304));
+        path.on_refused(at(16), 1400);
+        assert_eq!((path.limit(), path.probe(at(1000), MUCH)), (1399, None), "not even that");
     }
 }

@@ -151,6 +151,7 @@ impl Endpoint {
         let claims_from = batch.claims.len();
         let chunks_from = batch.chunks.len();
         let mut only_chunks = true;
+        let mut offered = claims_from;
         while let Some(message) = reader.next(&format) {
             match message {
                 Ok(Message::Integrity { range, hash }) => {
@@ -161,7 +162,11 @@ impl Endpoint {
                     }
                 }
                 Ok(Message::Data { range, timestamp, data }) => {
-                    self.on_peaks(i, batch, claims_from);
+                    // Once for each list of hashes, and for those that went ahead.
+                    if batch.claims.len() > offered || batch.chunks.len() == chunks_from {
+                        self.on_peaks(i, batch, claims_from);
+                        offered = batch.claims.len();
+                    }
                     let chunk = range.first();
                     let claims = claims_from..batch.claims.len();
                     if self.expects(now, i, chunk, timestamp) {
@@ -480,7 +485,12 @@ impl Endpoint {
             match arrived.fate {
                 Fate::Kept { ack } => self.on_kept(now, slot, arrived, ack),
                 Fate::Refused => self.on_refused(slot, arrived.chunk),
-                Fate::Duplicate => self.shared.stats.dropped_duplicate += 1,
+                Fate::Duplicate => {
+                    self.shared.stats.dropped_duplicate += 1;
+                    if let Some(channel) = self.channels.get_mut(arrived.channel) {
+                        channel.down.credit = channel.down.credit.saturating_sub(1);
+                    }
+                }
                 Fate::Waiting | Fate::Corrupt | Fate::Unproven => {}
             }
         }

@@ -83,6 +83,7 @@ impl Endpoint {
         let mut probes = false;
         if channel.wants_service() && !channel.draft && channel.up.rtt.srtt().is_some() && !channel.has_control() {
             let waiting = channel.up.queued.len().saturating_mul(u64::from(swarm.state.metadata.chunk_size));
+            let waiting = waiting.min(channel.up.room() as u64);
             if let Some(size) = channel.up.path.probe(now, waiting).filter(|&size| size <= buf.len()) {
                 (usual, max_segments, probes) = (size, 1, true);
             }
@@ -277,6 +278,10 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(slot).filter(|s| !s.state.failed) else { return Wrote::Nothing };
         let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Wrote::Nothing };
         let chunk_len = swarm.state.chunk_len(chunk);
+        // RFC 7574 §8.6: several DATA messages only where none of them carries the last chunk, if that is shorter.
+        if !self.beside.is_empty() && chunk_len < format.chunk_size as usize {
+            return Wrote::Nothing;
+        }
         let mut hashes = core::mem::take(&mut self.hashes);
         channel.up.missing_hashes(now, chunk, &channel.have, &swarm.state, &self.beside, &mut hashes);
         let data_len = data_overhead(format) + chunk_len;
@@ -301,7 +306,9 @@ impl Endpoint {
                 }
                 break 'outcome Ok(Wrote::Hashes);
             }
-            if let Err(at) = channel.up.may_send(now, writer.len() + whole) {
+            // What stands before the first chunk is not under way yet, what stands before others is.
+            let more = if self.beside.is_empty() { start + whole } else { whole };
+            if let Err(at) = channel.up.may_send(now, more) {
                 channel.up.wake_at = at;
                 break 'outcome Ok(Wrote::Nothing);
             }

@@ -270,7 +270,7 @@ impl Upload {
             return;
         };
         // Deep enough that runs of datagrams stay whole and timers of a millisecond keep the pace.
-        let depth = (rate / 250).max(16 * datagram as u64);
+        let depth = (rate / 250).max((16 * datagram as u64).min((rate / 50).max(16 * 1452)));
         self.pacer.get_or_insert_with(|| Bucket::new(now, rate, depth)).set(now, rate, depth);
     }
 
@@ -281,6 +281,11 @@ impl Upload {
             self.meter.add(now, content);
             self.bytes += content;
         }
+    }
+
+    /// Bytes that congestion control lets be sent beside what is under way.
+    pub(super) fn room(&self) -> usize {
+        self.controller.window().saturating_sub(self.sent.bytes())
     }
 
     /// May a datagram of this length go now, as far as congestion control goes? `Err` says when to try again; `None`
@@ -446,6 +451,10 @@ pub(super) struct Beside(Vec<(u64, u64)>);
 impl Beside {
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn insert(&mut self, chunk: ChunkId) {

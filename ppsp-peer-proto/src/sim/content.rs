@@ -307,6 +307,24 @@ impl SimStore {
     }
 }
 
+impl SimStore {
+    fn check(&self, chunk: ChunkId, data: &[u8]) {
+        self.ledger.writes.fetch_add(1, Ordering::Relaxed);
+        assert!(chunk < self.content.chunks(), "chunk {chunk} of {} written", self.content.chunks());
+        assert!(data == self.content.chunk(chunk), "wrong bytes written as chunk {chunk}");
+    }
+
+    fn take(&mut self, chunk: ChunkId, answer: Write) {
+        if self.held.get(chunk) {
+            self.ledger.rewritten.fetch_add(1, Ordering::Relaxed);
+        }
+        self.held.set(chunk);
+        if answer == Write::Queued {
+            self.ledger.mark(&self.ledger.queued, chunk);
+        }
+    }
+}
+
 impl ContentStore for SimStore {
     fn read_chunk(&mut self, chunk: ChunkId, out: &mut [u8]) -> Result<Read, StoreError> {
         self.ledger.reads.fetch_add(1, Ordering::Relaxed);
@@ -330,23 +348,28 @@ impl ContentStore for SimStore {
     }
 
     fn write_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<Write, StoreError> {
-        self.ledger.writes.fetch_add(1, Ordering::Relaxed);
-        assert!(chunk < self.content.chunks(), "chunk {chunk} of {} written", self.content.chunks());
-        assert!(data == self.content.chunk(chunk), "wrong bytes written as chunk {chunk}");
+        self.check(chunk, data);
         if self.chance.hits(self.faults.busy) {
             self.ledger.busy.store(true, Ordering::Relaxed);
             self.ledger.any.store(true, Ordering::Relaxed);
             return Ok(Write::Busy);
         }
-        if self.held.get(chunk) {
-            self.ledger.rewritten.fetch_add(1, Ordering::Relaxed);
+        let answer = if self.chance.hits(self.faults.queued) { Write::Queued } else { Write::Done };
+        self.take(chunk, answer);
+        Ok(answer)
+    }
+
+    /// What is decided for the first chunk holds for its neighbours.
+    fn write_run(&mut self, first: ChunkId, chunks: &[&[u8]]) -> Result<(usize, Write), StoreError> {
+        let answer = self.write_chunk(first, chunks[0])?;
+        if answer == Write::Busy {
+            return Ok((1, answer));
         }
-        self.held.set(chunk);
-        if self.chance.hits(self.faults.queued) {
-            self.ledger.mark(&self.ledger.queued, chunk);
-            return Ok(Write::Queued);
+        for (chunk, data) in (first + 1..).zip(&chunks[1..]) {
+            self.check(chunk, data);
+            self.take(chunk, answer);
         }
-        Ok(Write::Done)
+        Ok((chunks.len(), answer))
     }
 
     fn read_hash(&mut self, node: Bin) -> Result<Option<Hash>, StoreError> {
