@@ -10,7 +10,7 @@ use std::{
 };
 
 use ppsp_benches::noise;
-use ppsp_core::{Bin, Hash, HashAlg, HashBackend, Subtree, TreeBuilder, hash_chunks, hash_pairs};
+use ppsp_core::{Bin, Hash, HashAlg, HashBackend, TreeBuilder, hash_chunks, hash_pairs};
 
 /// What is read from a file at a time.
 const SLICE: usize = 1 << 20;
@@ -24,12 +24,7 @@ fn main() {
     let test = std::env::args().any(|arg| arg == "--test");
     let (length, rounds) = if test { (SLICE, 1) } else { (64 << 20, 9) };
     let content = noise(length, 1);
-    let ways: [Way; 4] = [
-        ("naive", portable, naive),
-        ("portable", portable, stream),
-        ("best", best, stream),
-        ("best, by subtrees", best, subtrees),
-    ];
+    let ways: [Way; 3] = [("naive", portable, naive), ("portable", portable, stream), ("best", best, stream)];
     println!("tree of {} MiB, one core; GB/s", length >> 20);
     for (alg, chunk_size) in [(HashAlg::Sha256, 1024), (HashAlg::Sha256, 8192), (HashAlg::Sha1, 1024)] {
         let mut times = vec![vec![Duration::MAX; length / SLICE]; ways.len()];
@@ -75,12 +70,6 @@ fn naive(_: &mut TreeBuilder, alg: HashAlg, chunk_size: u32, slice: &[u8], sink:
 
 fn stream(builder: &mut TreeBuilder, _: HashAlg, _: u32, slice: &[u8], sink: &mut dyn FnMut(Bin, &Hash)) {
     builder.push(black_box(slice), sink);
-}
-
-/// As on many cores, on one.
-fn subtrees(builder: &mut TreeBuilder, alg: HashAlg, chunk_size: u32, slice: &[u8], sink: &mut dyn FnMut(Bin, &Hash)) {
-    let subtree = Subtree::new(alg, chunk_size, black_box(slice)).expect("a power of two");
-    builder.push_subtree(&subtree, sink).expect("aligned");
 }
 
 fn portable() -> bool {

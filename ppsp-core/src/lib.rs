@@ -38,7 +38,5 @@ pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, Swa
 pub use range_set::{RangeSet, Runs};
 pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;
-pub use tree::{
-    Claim, Subtree, SubtreeMisfit, Tree, TreeBuilder, is_filled, peak_of, peaks, root_bin, root_from_peaks, uncles,
-};
+pub use tree::{Claim, Misplaced, Tree, TreeBuilder, is_filled, peak_of, peaks, root_bin, root_from_peaks, uncles};
 pub use verifier::{Unverified, Verdict, Verifier};

@@ -175,34 +175,44 @@ impl TreeBuilder {
         Tree { root, chunks, content_length: self.content_length, peaks: self.stack }
     }
 
-    /// Takes a subtree that was hashed elsewhere as the next bytes of the content. Nothing changes where it does not fit.
+    /// Takes content that another builder has hashed, as each of several threads does with its part of a file, as the next
+    /// of this one's. `part` is what that builder came to; its nodes count from zero, and its sink has had them. `sink` is
+    /// given the nodes above. Nothing changes where the part does not fit.
     ///
-    /// Of subtrees of fewer than 256 chunks the inner nodes are hashed once more.
-    pub fn push_subtree(&mut self, subtree: &Subtree, sink: &mut dyn FnMut(Bin, &Hash)) -> Result<(), SubtreeMisfit> {
-        if (subtree.alg, subtree.chunk_size) != (self.alg, self.chunk_size) {
-            return Err(SubtreeMisfit::OtherTree);
-        }
+    /// ```
+    /// # use ppsp_core::{HashAlg, Misplaced, Tree, TreeBuilder};
+    /// const PART: usize = 16 * 1024;
+    /// let content = vec![7; 5 * PART + 3000];
+    /// let hash = |part: &[u8]| {
+    ///     let mut builder = TreeBuilder::new(HashAlg::Sha256, 1024);
+    ///     builder.push(part, &mut |_, _| ());
+    ///     builder.finish(&mut |_, _| ())
+    /// };
+    /// let parts: Vec<Tree> = std::thread::scope(|scope| {
+    ///     let threads: Vec<_> = content.chunks(PART).map(|part| scope.spawn(move || hash(part))).collect();
+    ///     threads.into_iter().flat_map(|thread| thread.join()).collect()
+    /// });
+    ///
+    /// let mut builder = TreeBuilder::new(HashAlg::Sha256, 1024);
+    /// for part in &parts {
+    ///     builder.push_tree(part, &mut |_, _| ())?;
+    /// }
+    /// assert_eq!(builder.finish(&mut |_, _| ()), hash(&content));
+    /// # Ok::<(), Misplaced>(())
+    /// ```
+    pub fn push_tree(&mut self, part: &Tree, sink: &mut dyn FnMut(Bin, &Hash)) -> Result<(), Misplaced> {
         let first = self.folded + self.leaves.len() as u64;
-        let chunks = subtree.chunks();
-        if !self.partial.is_empty() || !first.is_multiple_of(chunks) {
-            return Err(SubtreeMisfit::Position);
+        let whole = first.checked_mul(self.chunk_size as u64) == Some(self.content_length);
+        if !whole || !first.is_multiple_of(part.chunks.next_power_of_two()) {
+            return Err(Misplaced);
         }
-        self.content_length += chunks * self.chunk_size as u64;
-        let leaves = subtree.levels().next().unwrap_or_default();
-        if leaves.len() < GROUP {
-            // A part of the group under way, as it is aligned.
-            let known = self.leaves.len();
-            self.leaves.extend_from_slice(leaves);
-            self.tell_leaves(known, sink);
-            return Ok(());
-        }
-        // No group is under way, as this is aligned.
-        for (height, level) in (0..).zip(subtree.levels()) {
-            tell(height, first, level, sink);
-        }
-        self.folded += chunks;
-        if let (Some(node), Some(&hash)) = (Bin::at(subtree.height, first), subtree.hashes.last()) {
-            self.join(Claim { node, hash }, sink);
+        self.fold(sink);
+        self.folded += part.chunks;
+        self.content_length += part.content_length;
+        for peak in &part.peaks {
+            if let Some(node) = Bin::at(peak.node.height(), first + peak.node.first_chunk()) {
+                self.join(Claim { node, hash: peak.hash }, sink);
+            }
         }
         Ok(())
     }
@@ -220,11 +230,6 @@ impl TreeBuilder {
         self.leaves.resize(known + chunks.len(), Hash::empty(self.alg));
         let new = self.leaves.get_mut(known..).unwrap_or_default();
         hash_chunks(self.alg, chunks, new);
-        self.tell_leaves(known, sink);
-    }
-
-    /// Leaves have come after the first `known` of the group under way.
-    fn tell_leaves(&mut self, known: usize, sink: &mut dyn FnMut(Bin, &Hash)) {
         tell(0, self.folded + known as u64, self.leaves.get(known..).unwrap_or_default(), sink);
         if self.leaves.len() >= GROUP {
             self.fold(sink);
@@ -233,21 +238,29 @@ impl TreeBuilder {
 
     /// Hashes the leaves up to their peaks, a level at a time, and joins these with what is on the left.
     fn fold(&mut self, sink: &mut dyn FnMut(Bin, &Hash)) {
-        let base = self.folded;
+        // Number of the first among the nodes of its height.
+        let mut first = self.folded;
         self.folded += self.leaves.len() as u64;
         let mut tops = [None; GROUP.ilog2() as usize + 1];
         for (height, top) in (0..).zip(&mut tops) {
             if self.leaves.is_empty() {
                 break;
             }
+            // Behind a part that was hashed elsewhere: the first one's sibling is on the left.
+            if !first.is_multiple_of(2) {
+                let hash = self.leaves.remove(0);
+                Bin::at(height, first << height).into_iter().for_each(|node| self.join(Claim { node, hash }, sink));
+                first += 1;
+            }
             let (pairs, odd) = self.leaves.as_chunks::<2>();
             *top = odd.first().and_then(|&hash| {
-                Some(Claim { node: Bin::at(height, base + ((pairs.len() as u64 * 2) << height))?, hash })
+                Some(Claim { node: Bin::at(height, (first + pairs.len() as u64 * 2) << height)?, hash })
             });
+            first /= 2;
             self.above.resize(pairs.len(), Hash::empty(self.alg));
             hash_pairs(self.alg, pairs, &mut self.above);
             mem::swap(&mut self.leaves, &mut self.above);
-            tell(height + 1, base, &self.leaves, sink);
+            tell(height + 1, first << (height + 1), &self.leaves, sink);
         }
         self.leaves.clear();
         for top in tops.into_iter().rev().flatten() {
@@ -267,93 +280,10 @@ impl TreeBuilder {
     }
 }
 
-/// The hashes of 2^k whole chunks that lie next to each other, up to the node above them all: what each of several threads
-/// makes of its part of a file, for one [`TreeBuilder`] to join.
-///
-/// ```
-/// # use ppsp_core::{HashAlg, Subtree, SubtreeMisfit, TreeBuilder};
-/// const PART: usize = 16 * 1024;
-/// let content = vec![7; 5 * PART + 3000];
-/// let (alg, chunk_size) = (HashAlg::Sha256, 1024);
-/// let mut parts = content.chunks_exact(PART);
-/// let subtrees: Vec<Option<Subtree>> = std::thread::scope(|scope| {
-///     let hash = |part| scope.spawn(move || Subtree::new(alg, chunk_size, part));
-///     let threads: Vec<_> = parts.by_ref().map(hash).collect();
-///     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-/// });
-///
-/// let mut nodes = 0;
-/// let mut builder = TreeBuilder::new(alg, chunk_size);
-/// for subtree in subtrees.into_iter().flatten() {
-///     builder.push_subtree(&subtree, &mut |_, _| nodes += 1)?;
-/// }
-/// builder.push(parts.remainder(), &mut |_, _| nodes += 1);
-/// let tree = builder.finish(&mut |_, _| nodes += 1);
-/// assert_eq!((tree.chunks, tree.peaks.len(), nodes), (83, 4, 2 * 83 - 4));
-/// # let mut whole = TreeBuilder::new(alg, chunk_size);
-/// # whole.push(&content, &mut |_, _| ());
-/// # assert_eq!(whole.finish(&mut |_, _| ()), tree);
-/// # Ok::<(), SubtreeMisfit>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Subtree {
-    alg: HashAlg,
-    chunk_size: usize,
-    height: u32,
-    /// Level by level, leaves first; the top is the last.
-    hashes: Vec<Hash>,
-}
-
-impl Subtree {
-    /// Hashes `bytes`; `None` where they are not 2^k chunks of `chunk_size` bytes each.
-    pub fn new(alg: HashAlg, chunk_size: u32, bytes: &[u8]) -> Option<Self> {
-        let chunk_size = chunk_size.max(1) as usize;
-        let count = bytes.len() / chunk_size;
-        if !count.is_power_of_two() || !bytes.len().is_multiple_of(chunk_size) {
-            return None;
-        }
-        let mut hashes = alloc::vec![Hash::empty(alg); 2 * count - 1];
-        let (mut level, mut rest) = hashes.split_at_mut(count);
-        for (group, out) in bytes.chunks(GROUP * chunk_size).zip(level.chunks_mut(GROUP)) {
-            let mut chunks: [&[u8]; GROUP] = [&[]; GROUP];
-            group.chunks_exact(chunk_size).zip(&mut chunks).for_each(|(chunk, slot)| *slot = chunk);
-            hash_chunks(alg, chunks.get(..out.len()).unwrap_or_default(), out);
-        }
-        while level.len() > 1 {
-            let (above, beyond) = rest.split_at_mut(level.len() / 2);
-            hash_pairs(alg, level.as_chunks::<2>().0, above);
-            (level, rest) = (above, beyond);
-        }
-        Some(Self { alg, chunk_size, height: count.ilog2(), hashes })
-    }
-
-    /// Number of chunks: a power of two.
-    pub fn chunks(&self) -> u64 {
-        1 << self.height
-    }
-
-    /// The levels, leaves first.
-    fn levels(&self) -> impl Iterator<Item = &[Hash]> {
-        let mut rest = &*self.hashes;
-        (0..=self.height).rev().map_while(move |height| {
-            let (level, above) = rest.split_at_checked(1 << height)?;
-            rest = above;
-            Some(level)
-        })
-    }
-}
-
-/// Why a [`Subtree`] is not the next part of a tree.
-#[non_exhaustive]
+/// Why a part is not the next of a tree: the content so far is no multiple of its width, the next power of two of its chunks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum SubtreeMisfit {
-    /// It is of another hash function or chunk size.
-    #[error("subtree of another hash function or chunk size")]
-    OtherTree,
-    /// The content so far is no multiple of its length.
-    #[error("subtree at a position that is no multiple of its length")]
-    Position,
-}
+#[error("part of a tree at a position that is no multiple of its width")]
+pub struct Misplaced;
 
 /// Gives neighbouring nodes of one height to a sink, the first of them above chunk `first`.
 fn tell(height: u32, first: ChunkId, hashes: &[Hash], sink: &mut dyn FnMut(Bin, &Hash)) {
@@ -452,30 +382,28 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn subtrees_that_do_not_fit() {
-        let alg = HashAlg::Sha1;
-        let bytes = noise(64 * 7, 1);
-        for len in [0, 1, 6, 8, 3 * 7, 4 * 7 + 1] {
-            assert!(Subtree::new(alg, 7, &bytes[..len]).is_none(), "{len} bytes");
-        }
+    fn parts_that_do_not_fit() {
         let mut nothing = |_: Bin, _: &Hash| ();
-        let two = Subtree::new(alg, 7, &bytes[..14]).unwrap();
-        let mut builder = TreeBuilder::new(alg, 7);
+        let bytes = noise(64 * 7, 1);
+        let two = build(HashAlg::Sha1, 7, &bytes[..14]).0;
+        let mut builder = TreeBuilder::new(HashAlg::Sha1, 7);
         builder.push(&bytes[..7], &mut nothing);
-        assert_eq!(builder.push_subtree(&two, &mut nothing), Err(SubtreeMisfit::Position));
+        assert_eq!(builder.push_tree(&two, &mut nothing), Err(Misplaced));
         builder.push(&bytes[..8], &mut nothing);
-        assert_eq!(builder.push_subtree(&two, &mut nothing), Err(SubtreeMisfit::Position), "within a chunk");
-        for other in [TreeBuilder::new(alg, 14), TreeBuilder::new(HashAlg::Sha256, 7)] {
-            assert_eq!(other.clone().push_subtree(&two, &mut nothing), Err(SubtreeMisfit::OtherTree));
-        }
+        assert_eq!(builder.push_tree(&two, &mut nothing), Err(Misplaced), "within a chunk");
         assert_eq!(builder.finish(&mut nothing).content_length, 15);
+        let mut builder = TreeBuilder::new(HashAlg::Sha1, 7);
+        let short = build(HashAlg::Sha1, 7, &bytes[..13]).0;
+        assert_eq!(builder.push_tree(&short, &mut nothing), Ok(()));
+        assert_eq!(builder.push_tree(&two, &mut nothing), Err(Misplaced), "behind a short chunk");
+        assert_eq!(builder.finish(&mut nothing), short);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn subtrees_equal_the_stream(
+        fn parts_equal_the_stream(
             // Of each part the height, or a length of bytes.
             parts in proptest::collection::vec(prop_oneof![(0u32..11).prop_map(Ok), (0usize..3000).prop_map(Err)], 0..8),
             alg in proptest::sample::select(&[HashAlg::Sha1, HashAlg::Sha256][..]),
@@ -483,17 +411,22 @@ pub(crate) mod tests {
         ) {
             let content = noise(8 * 1024 * 7, seed);
             let (mut nodes, mut at) = (BTreeMap::new(), 0);
-            let mut sink = |node: Bin, hash: &Hash| assert!(nodes.insert(node, *hash).is_none(), "{node:?} twice");
             let mut builder = TreeBuilder::new(alg, 7);
             for part in parts {
+                let mut sink = |node: Bin, hash: &Hash| assert!(nodes.insert(node, *hash).is_none(), "{node:?} twice");
                 match part {
                     Ok(height) => {
                         let len = 7usize << height;
                         let fits = at % len == 0;
-                        let subtree = Subtree::new(alg, 7, &content[at..][..len]).unwrap();
-                        prop_assert_eq!(subtree.chunks(), 1 << height);
-                        prop_assert_eq!(builder.push_subtree(&subtree, &mut sink).is_ok(), fits);
-                        at += if fits { len } else { 0 };
+                        let (tree, below) = build(alg, 7, &content[at..][..len]);
+                        prop_assert_eq!(builder.push_tree(&tree, &mut sink).is_ok(), fits);
+                        if fits {
+                            let first = (at / 7) as u64;
+                            below.iter().for_each(|(node, hash)| {
+                                sink(Bin::at(node.height(), first + node.first_chunk()).unwrap(), hash);
+                            });
+                            at += len;
+                        }
                     }
                     Err(len) => {
                         builder.push(&content[at..][..len], &mut sink);
@@ -501,6 +434,7 @@ pub(crate) mod tests {
                     }
                 }
             }
+            let mut sink = |node: Bin, hash: &Hash| assert!(nodes.insert(node, *hash).is_none(), "{node:?} twice");
             let tree = builder.finish(&mut sink);
             let (expected, all) = build(alg, 7, &content[..at]);
             prop_assert_eq!(tree, expected);

@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use ppsp_core::{Bin, ChunkId, Claim, Hash, HashAlg, Tree, TreeBuilder, hash_pairs, root_from_peaks};
+use ppsp_core::{Bin, ChunkId, Hash, HashAlg, Tree, TreeBuilder};
 
 use super::{
     Notice, Observer,
@@ -55,11 +55,10 @@ pub(super) struct Content<'a> {
     pub(super) chunk_size: u32,
 }
 
-/// Hashes of a subtree and what is left to join it with others.
+/// A part that is hashed, and which one.
 struct Part {
     number: u64,
-    length: u64,
-    peaks: Vec<Claim>,
+    tree: Tree,
 }
 
 impl Content<'_> {
@@ -90,7 +89,17 @@ impl Content<'_> {
         let next = AtomicU64::new(0);
         let (tell, told) = mpsc::channel();
         let tree_file = tree.file();
-        let mut stack = Vec::new();
+        let mut builder = TreeBuilder::new(self.alg, self.chunk_size);
+        let mut kept = Ok(());
+        let mut keep = |node: Bin, hash: &Hash| {
+            let keep = || {
+                let at = moved(node, first << 1)?.number() * hash.as_bytes().len() as u64;
+                tree_file.write_all_at(hash.as_bytes(), at)
+            };
+            if kept.is_ok() {
+                kept = keep();
+            }
+        };
         thread::scope(|scope| {
             for _ in 0..threads {
                 let (tell, next, tree_file) = (tell.clone(), &next, &tree_file);
@@ -105,7 +114,7 @@ impl Content<'_> {
                         let base = (first + number * u64::from(chunks)) << 1;
                         let done = self.hash_part(at, base, tree_file, &mut buffers);
                         // Who no longer listens has heard of an error.
-                        if tell.send(done.map(|peaks| Part { number, length: at.1, peaks })).is_err() {
+                        if tell.send(done.map(|tree| Part { number, tree })).is_err() {
                             break;
                         }
                     }
@@ -117,28 +126,26 @@ impl Content<'_> {
             let mut waiting = BTreeMap::new();
             for part in told {
                 let part = part.inspect_err(|_| next.store(parts, Ordering::Relaxed))?;
-                done += part.length;
+                done += part.tree.content_length;
                 progress(done);
-                waiting.insert(part.number, part.peaks);
-                while let Some(peaks) = waiting.remove(&joined) {
-                    for peak in peaks {
-                        let node = moved(peak.node, (joined * u64::from(chunks)) << 1)?;
-                        self.join(&mut stack, Claim { node, hash: peak.hash }, &tree_file, first << 1)?;
-                    }
+                waiting.insert(part.number, part.tree);
+                while let Some(part) = waiting.remove(&joined) {
+                    builder.push_tree(&part, &mut keep).map_err(io::Error::other)?;
                     joined += 1;
                 }
             }
             Ok::<_, io::Error>(())
         })?;
+        let built = builder.finish(&mut keep);
+        kept?;
         // The page of the last node is written as a whole, as all the others are.
-        if let Some(last) = stack.last() {
-            let end = moved(Bin::leaf(last.node.last_chunk()).unwrap_or(last.node), first << 1)?;
+        if let Some(last) = built.chunks.checked_sub(1).and_then(Bin::leaf) {
+            let end = moved(last, first << 1)?;
             if let Some(hash) = tree.get(end)? {
                 tree.set(end, &hash)?;
             }
         }
-        let (root, chunks) = root_from_peaks(self.alg, &stack).unwrap_or((Hash::empty(self.alg), 0));
-        Ok(Tree { root, chunks, content_length: self.length, peaks: stack })
+        Ok(built)
     }
 
     /// Little content, in this thread.
@@ -155,8 +162,8 @@ impl Content<'_> {
         kept.map(|()| built)
     }
 
-    /// Hashes the bytes `at` and writes the hashes to the file of the tree, `base` numbers further right; the peaks.
-    fn hash_part(&self, at: (u64, u64), base: u64, tree: &File, buffers: &mut Buffers) -> io::Result<Vec<Claim>> {
+    /// Hashes the bytes `at` and writes the hashes to the file of the tree, `base` numbers further right; their tree.
+    fn hash_part(&self, at: (u64, u64), base: u64, tree: &File, buffers: &mut Buffers) -> io::Result<Tree> {
         let Buffers { content, hashes } = buffers;
         let hash_len = self.alg.len();
         hashes.clear();
@@ -169,9 +176,9 @@ impl Content<'_> {
         };
         let mut builder = TreeBuilder::new(self.alg, self.chunk_size);
         self.read(at, content, |bytes| builder.push(bytes, &mut keep))?;
-        let peaks = builder.finish(&mut keep).peaks;
+        let built = builder.finish(&mut keep);
         tree.write_all_at(hashes, base * hash_len as u64)?;
-        Ok(peaks)
+        Ok(built)
     }
 
     /// Reads some bytes of the content, whole chunks at a time.
@@ -187,22 +194,6 @@ impl Content<'_> {
             }
             take(&buffer[..read]);
             done += read as u64;
-        }
-        Ok(())
-    }
-
-    /// Puts a node to the right of those on the stack; two siblings become their parent.
-    fn join(&self, stack: &mut Vec<Claim>, right: Claim, tree: &File, base: u64) -> io::Result<()> {
-        stack.push(right);
-        while let [.., left, right] = &stack[..]
-            && left.node.sibling() == Some(right.node)
-            && let Some(node) = right.node.parent()
-        {
-            let mut hash = Hash::empty(self.alg);
-            hash_pairs(self.alg, &[[left.hash, right.hash]], std::slice::from_mut(&mut hash));
-            tree.write_all_at(hash.as_bytes(), moved(node, base)?.number() * hash.as_bytes().len() as u64)?;
-            stack.truncate(stack.len() - 2);
-            stack.push(Claim { node, hash });
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Ledger {
     pub(super) fn push(&mut self, chunk: ChunkId, since: Instant, bytes: usize, carrier: Carrier) {
         let seq = self.base + self.order.len() as u64;
         if let Some(old) = self.by_chunk.insert(chunk, seq as u32) {
-            self.close(self.whole(old));
+            self.close(old);
         }
         self.bytes += bytes;
         self.order.push_back(Entry { chunk, since, bytes, carrier, live: true });
@@ -46,9 +46,8 @@ impl Ledger {
     /// A chunk arrived.
     pub(super) fn arrive(&mut self, chunk: ChunkId) -> Option<Entry> {
         let low = self.by_chunk.remove(chunk)?;
-        let seq = self.whole(low);
-        self.arrived = self.arrived.max(seq + 1);
-        let entry = self.close(seq);
+        self.arrived = self.arrived.max(self.whole(low) + 1);
+        let entry = self.close(low);
         self.drop_done();
         entry
     }
@@ -71,8 +70,7 @@ impl Ledger {
     /// A chunk is no longer expected; that says nothing about those before it.
     pub(super) fn forget(&mut self, chunk: ChunkId) -> Option<Entry> {
         let low = self.by_chunk.remove(chunk)?;
-        let seq = self.whole(low);
-        let entry = self.close(seq);
+        let entry = self.close(low);
         self.drop_done();
         entry
     }
@@ -167,8 +165,8 @@ impl Ledger {
     }
 
     /// Settles the account of an entry that has left `by_chunk`.
-    fn close(&mut self, seq: u64) -> Option<Entry> {
-        let entry = self.order.get_mut(usize::try_from(seq.checked_sub(self.base)?).ok()?)?;
+    fn close(&mut self, low: u32) -> Option<Entry> {
+        let entry = self.order.get_mut(low.wrapping_sub(self.base as u32) as usize)?;
         entry.live = false;
         self.bytes -= entry.bytes;
         Some(*entry)

@@ -200,14 +200,16 @@ impl Endpoint {
         if batch.chunks.len() == chunks_from && batch.claims.len() > claims_from {
             // Hashes without a chunk: for the chunk of a later datagram.
             self.on_peaks(i, batch, claims_from);
-            let claims = batch.claims.split_off(claims_from);
-            if self.channels.get(i).is_some_and(|c| c.down.is_full_of_claims(claims.len())) {
+            let count = batch.claims.len() - claims_from;
+            if self.channels.get(i).is_some_and(|c| c.down.is_full_of_claims(count)) {
                 // Those that must go may be what the chunks that wait need.
                 self.verify(now, batch);
             }
+            let rest = batch.claims.len() - count;
             if let Some(channel) = self.channels.get_mut(i) {
-                channel.down.keep_claims(&claims);
+                channel.down.keep_claims(batch.claims.get(rest..).unwrap_or_default());
             }
+            batch.claims.truncate(rest);
         }
         if batch.chunks.len() >= BATCH {
             self.verify(now, batch);
@@ -447,12 +449,13 @@ impl Endpoint {
         !swarm.state.failed
     }
 
-    /// Verifies the chunks that have gathered, and takes those that are good.
+    /// Verifies the chunks that have gathered, and takes those that are good. Leaves the hashes that came after them.
     pub(super) fn verify(&mut self, now: Instant, batch: &mut Batch<'_>) {
         let slot = batch.swarm;
+        let claims = batch.chunks.last().map_or(0, |arrived| arrived.claims.end);
         let Some(swarm) = self.swarms.get_mut(slot).filter(|s| !s.state.failed && !batch.chunks.is_empty()) else {
             batch.chunks.clear();
-            batch.claims.clear();
+            batch.claims.drain(..claims);
             return;
         };
         let channels = &self.channels;
@@ -519,7 +522,7 @@ impl Endpoint {
             }
         }
         batch.chunks.clear();
-        batch.claims.clear();
+        batch.claims.drain(..claims);
         self.after_chunks(now, slot);
     }
 

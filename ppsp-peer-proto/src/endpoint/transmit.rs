@@ -18,6 +18,8 @@ const MAX_ACKS: usize = 64;
 enum Wrote {
     /// The chunk is in the datagram.
     Chunk,
+    /// A last chunk shorter than the others is in the datagram: nothing goes behind it.
+    Last,
     /// Hashes that go ahead of it are in the datagram.
     Hashes,
     /// Nothing: the store lost the chunk or its hashes, or holds something else. It is no longer held.
@@ -139,13 +141,8 @@ impl Endpoint {
         }
         loop {
             let wrote = self.write_chunk(now, i, &mut writer, &format, exactly.is_some());
-            // RFC 7574 §8.6: several DATA messages only where none of them is a shorter last chunk; and a peer that
-            // named no chunk size understands one.
+            // RFC 7574 §8.6: several DATA messages; but a peer that named no chunk size understands one.
             if wrote != Wrote::Chunk || !several || writer.remaining() < least - PREFIX {
-                break;
-            }
-            let short = self.channels.get(i).is_some_and(|c| c.up.last_len != format.chunk_size as usize);
-            if short {
                 break;
             }
         }
@@ -279,7 +276,8 @@ impl Endpoint {
         let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Wrote::Nothing };
         let chunk_len = swarm.state.chunk_len(chunk);
         // RFC 7574 §8.6: several DATA messages only where none of them carries the last chunk, if that is shorter.
-        if !self.beside.is_empty() && chunk_len < format.chunk_size as usize {
+        let short = chunk_len < format.chunk_size as usize;
+        if short && !self.beside.is_empty() {
             return Wrote::Nothing;
         }
         let mut hashes = core::mem::take(&mut self.hashes);
@@ -340,7 +338,6 @@ impl Endpoint {
                 Ok(Read::Missing | Read::Ready(_)) => break 'outcome Ok(Wrote::Lost),
                 Err(error) => break 'outcome Err(error),
             }
-            channel.up.last_len = chunk_len;
             channel.up.on_sent(now, chunk, writer.len() - start, writer.len());
             self.beside.insert(chunk);
             channel.idle_since = now;
@@ -350,7 +347,7 @@ impl Endpoint {
             if let Some(limit) = &mut shared.upload {
                 limit.take(chunk_len as u64);
             }
-            Ok(Wrote::Chunk)
+            Ok(if short { Wrote::Last } else { Wrote::Chunk })
         };
         self.hashes = hashes;
         match outcome {

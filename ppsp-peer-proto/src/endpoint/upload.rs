@@ -53,8 +53,6 @@ pub(super) struct Upload {
     pub(super) parked: bool,
     /// It waits for the upload limit.
     pub(super) throttled: bool,
-    /// Length of the chunk sent last.
-    pub(super) last_len: usize,
     /// When something sent was last acknowledged.
     acked_at: Instant,
     reorder: u64,
@@ -108,7 +106,6 @@ impl Upload {
             wake_at: None,
             parked: false,
             throttled: false,
-            last_len: 0,
             acked_at: now,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
