@@ -395,6 +395,8 @@ impl Endpoint {
         let Self { channels, swarms, shared, .. } = self;
         let Some(channel) = channels.get_mut(i) else { return };
         let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
+        let slot = channel.swarm;
+        let mut given_back = None;
         while let Some(entry) = channel.down.asked.take_overtaken(channel.down.reorder) {
             channel.down.given_up.insert(ChunkRange::single(entry.chunk));
             if channel.down.given_up.parts() > 64 {
@@ -405,8 +407,10 @@ impl Endpoint {
                 shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
             }
             swarm.picker.on_lapsed(ChunkRange::single(entry.chunk));
+            given_back = Some(slot);
         }
-        self.feed_starving(self.channels.get(i).map(|c| c.swarm));
+        // Not for every batch: there may be many who wait.
+        self.feed_starving(given_back);
     }
 
     /// Gives up everything asked of a peer, so that it can be asked of others.
