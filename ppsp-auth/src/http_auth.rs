@@ -157,7 +157,8 @@ impl<'a> Params<'a> {
         self.with(name, value.into(), false)
     }
 
-    /// Adds a parameter that is written in quotes. Control characters, which no header can carry, become spaces.
+    /// Adds a parameter that is written in quotes. Control characters other than the tab, which no
+    /// header can carry, become spaces.
     #[must_use]
     pub fn quoted(self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         self.with(name, value.into(), true)
@@ -206,7 +207,7 @@ impl fmt::Display for Params<'_> {
             for c in value.chars() {
                 match c {
                     '"' | '\\' => write!(f, "\\{c}")?,
-                    c if c.is_control() => f.write_char(' ')?,
+                    c if c.is_control() && c != '\t' => f.write_char(' ')?,
                     c => f.write_char(c)?,
                 }
             }
@@ -399,8 +400,25 @@ mod tests {
     fn refuses() {
         use HttpAuthError::{Malformed, Repeated, TooLong, TooMany};
         for bad in [
-            "realm=x", "X a b", "X a=, b=c", "X a=\"", "X a=\"\\", "X a=\"\\\"", "X a=\"b\"c", "X a=b c=d", "X;a=b", "é", "=",
-            "X abc=, a=b", "X a=\"\n\"", "X a=\"\\\r\"", "X a=\"\0\"", "X =", "X a=é", "\"x\"", "X/ a=b",
+            "realm=x",
+            "X a b",
+            "X a=, b=c",
+            "X a=\"",
+            "X a=\"\\",
+            "X a=\"\\\"",
+            "X a=\"b\"c",
+            "X a=b c=d",
+            "X;a=b",
+            "é",
+            "=",
+            "X abc=, a=b",
+            "X a=\"\n\"",
+            "X a=\"\\\r\"",
+            "X a=\"\0\"",
+            "X =",
+            "X a=é",
+            "\"x\"",
+            "X/ a=b",
         ] {
             assert_eq!(Auth::read(bad), Err(Malformed), "{bad:?}");
         }

@@ -11,6 +11,9 @@ extern crate std;
 
 pub mod bearer;
 pub mod digest;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http_auth;
 mod password;
 pub mod scram;

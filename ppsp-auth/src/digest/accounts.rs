@@ -37,7 +37,9 @@ impl Accounts {
     /// Reads lines. Empty lines and those that start with `#` are comments.
     pub fn parse(realm: &str, text: &str) -> Result<Self, AccountError> {
         let mut by_hash = BTreeMap::new();
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
+        for (number, line) in
+            (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
+        {
             let parse = || {
                 let (name, rest) = line.split_once(':')?;
                 let (in_realm, hex) = rest.rsplit_once(':')?;

@@ -123,6 +123,14 @@ impl DigestServer {
     }
 }
 
+#[cfg(test)]
+impl DigestServer {
+    /// How many nonces are counted.
+    pub(super) fn counted(&self) -> usize {
+        self.counted.len()
+    }
+}
+
 /// Counts a request of a user who is proven.
 fn count(
     counted: &mut BTreeMap<Nonce, Counts>,

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Nonce, ScramError,
-    message::{ClientFinal, ClientFirst, ServerFinal, ServerFirst, GS2_HEADER, auth_message, nonce_text},
+    message::{ClientFinal, ClientFirst, GS2_HEADER, ServerFinal, ServerFirst, auth_message, nonce_text},
     verifier::{Keys, stored_key},
 };
 use crate::{Password, Secret, UserName};

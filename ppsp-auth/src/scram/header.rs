@@ -138,12 +138,9 @@ fn message(data: Option<&str>) -> Result<String, ScramError> {
         return Err(ScramError::TooLong);
     }
     let bytes = BASE64.decode(data.as_bytes()).map_err(|_| ScramError::Malformed)?;
-    let mut text = String::from_utf8(bytes).map_err(|_| ScramError::Malformed)?;
+    let text = core::str::from_utf8(&bytes).map_err(|_| ScramError::Malformed)?;
     // The examples of RFC 7804 have a line end in their base64 that is not in their messages.
-    if text.ends_with('\n') {
-        text.pop();
-    }
-    Ok(text)
+    Ok(text.trim_end_matches('\n').to_string())
 }
 
 #[cfg(test)]

@@ -232,9 +232,28 @@ mod tests {
             assert_eq!(read(&format!("n,,n={name},r=x")).err(), Some(crate::UserNameError::Character.into()), "{name}");
         }
         for bad in [
-            "", "n", "n,", "n,,", "n,,n=user", "n,,n=user,", "n,,n=user,r=", "n,,r=x,n=user", "n,,n=,r=x", "x,,n=a,r=x",
-            "n,b=a,n=a,r=x", "n,,n=a=,r=x", "n,,n=a=2c,r=x", "n,,n=a=2,r=x", "n,,n=a,r=x y", "n,,n=a,r=é", "n,,n=a,r=x\n",
-            "n,,n=a,r=x,1=2", "n,,n=a,r=x,b", "nn,,n=a,r=x", "n,,n=a,r=x,b=\0", "F,n,,n=a,r=x",
+            "",
+            "n",
+            "n,",
+            "n,,",
+            "n,,n=user",
+            "n,,n=user,",
+            "n,,n=user,r=",
+            "n,,r=x,n=user",
+            "n,,n=,r=x",
+            "x,,n=a,r=x",
+            "n,b=a,n=a,r=x",
+            "n,,n=a=,r=x",
+            "n,,n=a=2c,r=x",
+            "n,,n=a=2,r=x",
+            "n,,n=a,r=x y",
+            "n,,n=a,r=é",
+            "n,,n=a,r=x\n",
+            "n,,n=a,r=x,1=2",
+            "n,,n=a,r=x,b",
+            "nn,,n=a,r=x",
+            "n,,n=a,r=x,b=\0",
+            "F,n,,n=a,r=x",
         ] {
             assert_eq!(read(bad), Err(Malformed), "{bad:?}");
         }
@@ -248,8 +267,18 @@ mod tests {
         assert_eq!(read("r=ab,s=AA==,i=4096,x=y"), Ok(("ab", alloc::vec![0], 4096)));
         assert_eq!(read("m=1,r=ab,s=AA==,i=4096"), Err(Extension));
         for bad in [
-            "r=ab,s=,i=1", "r=ab,s=AB==,i=1", "r=ab,s=AA,i=1", "r=ab,s=AA==,i=0", "r=ab,s=AA==,i=01", "r=ab,s=AA==,i=-1",
-            "r=ab,s=AA==,i=4294967296", "r=ab,i=1,s=AA==", "s=AA==,i=1", "r=ab,s=AA==", "r=ab,s=AA==,i=1,", "r=ab,s=A A=,i=1",
+            "r=ab,s=,i=1",
+            "r=ab,s=AB==,i=1",
+            "r=ab,s=AA,i=1",
+            "r=ab,s=AA==,i=0",
+            "r=ab,s=AA==,i=01",
+            "r=ab,s=AA==,i=-1",
+            "r=ab,s=AA==,i=4294967296",
+            "r=ab,i=1,s=AA==",
+            "s=AA==,i=1",
+            "r=ab,s=AA==",
+            "r=ab,s=AA==,i=1,",
+            "r=ab,s=A A=,i=1",
         ] {
             assert_eq!(read(bad), Err(Malformed), "{bad}");
         }
@@ -259,7 +288,8 @@ mod tests {
     fn client_final() {
         let proof = BASE64.encode(&[7; 32]);
         let read = |message: &str| {
-            ClientFinal::read(message).map(|last| (last.without_proof.to_string(), last.binding, last.nonce.to_string()))
+            ClientFinal::read(message)
+                .map(|last| (last.without_proof.to_string(), last.binding, last.nonce.to_string()))
         };
         let good = ("c=biws,r=ab,x=p=y".to_string(), b"n,,".to_vec(), "ab".to_string());
         assert_eq!(read(&format!("c=biws,r=ab,x=p=y,p={proof}")), Ok(good));

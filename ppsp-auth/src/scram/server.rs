@@ -54,7 +54,7 @@ impl Server {
         now_unix_s: u64,
     ) -> ServerChallenge {
         let expires_unix_s = now_unix_s.saturating_add(Self::LIFETIME.as_secs());
-        let mut sealed: Vec<u8> = 
+        let mut sealed: Vec<u8> =
             [&expires_unix_s.to_be_bytes()[..], nonce, hello.header.as_bytes(), hello.bare.as_bytes()].concat();
         sealed.extend(self.seal.tag(&[&sealed]));
         let message = self.server_first(hello, verifier, nonce);
@@ -167,7 +167,8 @@ impl Exchange<'_> {
         let server_first = self.server.server_first(&self.hello, verifier, &self.nonce);
         let decoy = self.server.decoy(&self.hello.name);
         let signed = auth_message(&self.hello.bare, &server_first, message.without_proof);
-        let signature = verifier.unwrap_or(&decoy).check(&signed, &message.proof).ok_or(ScramError::WrongCredentials)?;
+        let signature =
+            verifier.unwrap_or(&decoy).check(&signed, &message.proof).ok_or(ScramError::WrongCredentials)?;
         let message = ServerFinal::write(&signature);
         Ok(LoggedIn { name: self.hello.name, once: self.once, message })
     }

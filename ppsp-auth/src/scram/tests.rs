@@ -43,9 +43,8 @@ fn example_client() {
     let password = Password::new("pencil").unwrap();
     let (client, first) = Client::with_nonce_text(&name, password, "rOprNGfwEbeRWgbNEkqO".to_string());
     assert_eq!(first, "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
-    let (client, last) = client
-        .prove("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096")
-        .unwrap();
+    let (client, last) =
+        client.prove("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096").unwrap();
     assert_eq!(
         last,
         "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="

@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn as_json() {
         let json = serde_json::to_string(&pencil()).unwrap();
-        assert!(json.starts_with(r#"{"salt":"W22ZaJ0SNY7soEsUEjb6gQ==","iterations":4096,"stored_key":"WG5d"#), "{json}");
+        assert!(
+            json.starts_with(r#"{"salt":"W22ZaJ0SNY7soEsUEjb6gQ==","iterations":4096,"stored_key":"WG5d"#),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Verifier>(&json).unwrap(), pencil());
         for (from, to) in [("4096", "4095"), ("gQ==", "gR=="), ("W22Z", ""), ("WG5d", "WG5d8oPm"), ("pencil", "")] {
             let bad = json.replace(from, to);

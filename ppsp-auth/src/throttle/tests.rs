@@ -29,7 +29,8 @@ fn wait(seconds: u64) -> Verdict {
 
 #[test]
 fn waits_double_and_are_forgiven() {
-    let mut throttle = LoginThrottle::new(LoginLimits { longest_wait: Duration::from_secs(100), ..LoginLimits::default() });
+    let mut throttle =
+        LoginThrottle::new(LoginLimits { longest_wait: Duration::from_secs(100), ..LoginLimits::default() });
     let alice = name("alice");
     let mut now = 0;
     for _ in 0..6 {
@@ -105,7 +106,8 @@ fn tables_are_bounded() {
     for i in 1..50 {
         throttle.succeeded(&name("mallory"), address(i));
     }
-    let kept: Vec<_> = (0..50).filter(|&i| throttle.own.get(&(name("mallory"), Prefix::of(address(i)))).is_some()).collect();
+    let kept: Vec<_> =
+        (0..50).filter(|&i| throttle.own.get(&(name("mallory"), Prefix::of(address(i)))).is_some()).collect();
     assert_eq!(kept, [48, 49]);
     assert!(throttle.own.get(&(name("alice"), Prefix::of(address(0)))).is_some());
 }
