@@ -1,5 +1,26 @@
-//! The room of the Portal's authentication: SCRAM, client and peer identifiers, access tokens, introspection.
+//! Who may do what in the PPSP system: SCRAM, Digest, Bearer and access tokens, client and peer identifiers.
 //!
-//! Nothing is built here yet; the crate only keeps its place in the workspace.
+//! The crate decides and computes; it opens no socket, reads no clock and draws no chance.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod bearer;
+pub mod digest;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+pub mod http_auth;
+mod password;
+pub mod scram;
+mod secret;
+pub mod throttle;
+mod user;
+
+pub use password::{Password, PasswordError};
+pub use secret::Secret;
+pub use user::{UserName, UserNameError};
