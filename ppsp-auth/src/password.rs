@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 /// A password in its normal form, by the profile OpaqueString (RFC 8265 §4.2): letters composed (NFC), every space a plain
 /// one, nothing else changed. Zeroed when dropped; `Debug` does not show it.
 ///
+/// The profile knows the characters of Unicode 6.3; younger ones, such as most new emoji, are refused, because systems do not
+/// agree on their normal form.
+///
 /// ```
 /// use ppsp_auth::{Password, PasswordError};
 ///

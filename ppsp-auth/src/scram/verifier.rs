@@ -30,7 +30,7 @@ impl Verifier {
     /// Iterations that are accepted. RFC 7677 §4 wants no fewer; a client that is asked for more does not follow.
     pub const ITERATIONS: RangeInclusive<u32> = 4096..=10_000_000;
 
-    /// Stretches a new password. `salt` is chance. Takes about a second of one core with
+    /// Stretches a new password. `salt` is chance. Takes some tenths of a second of one core with
     /// [`DEFAULT_ITERATIONS`](Self::DEFAULT_ITERATIONS).
     ///
     /// # Errors
@@ -92,8 +92,9 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn stretch(password: &Password, salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
         in_bounds(iterations)?;
-        let salted = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password.as_bytes(), salt, iterations);
-        let salted = Secret::new(salted);
+        let mut salted = Zeroizing::new([0; 32]);
+        pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, salted.as_mut());
+        let salted = Secret::new(*salted);
         Ok(Self {
             client_key: Secret::new(salted.tag(&[b"Client Key"])),
             server_key: Secret::new(salted.tag(&[b"Server Key"])),

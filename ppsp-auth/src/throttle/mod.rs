@@ -7,7 +7,7 @@ mod lru;
 mod prefix;
 mod rate;
 
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 
 use lru::Lru;
 use ppsp_core::Instant;
@@ -15,7 +15,6 @@ use prefix::Prefix;
 pub use rate::{Rate, RateLimit, RateLimiter};
 
 use crate::UserName;
-use core::net::IpAddr;
 
 /// May this go on?
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
