@@ -1,8 +1,8 @@
 //! The grammar that all HTTP authentication schemes share (RFC 9110 §11): challenges, credentials and their parameters.
 //!
-//! Owns reading and writing `WWW-Authenticate`, `Authorization` and `Authentication-Info`; what the parameters mean is the
-//! schemes' ([`scram`](crate::scram), [`digest`](crate::digest), [`bearer`](crate::bearer)). Where a response has several
-//! `WWW-Authenticate` lines, join them by commas (RFC 9110 §5.3).
+//! Owns reading and writing `WWW-Authenticate`, `Authorization` and `Authentication-Info`; what the parameters mean is
+//! the schemes' ([`scram`](crate::scram), [`digest`](crate::digest), [`bearer`](crate::bearer)). Where a response has
+//! several `WWW-Authenticate` lines, join them by commas (RFC 9110 §5.3).
 
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt::{self, Write};

@@ -174,7 +174,8 @@ mod tests {
         assert_eq!(Authorization::read(first), Ok(Authorization::First { realm, message }));
 
         let sid = String::from("AAAABBBBCCCCDDDD");
-        let challenge = "SCRAM-SHA-256 sid=AAAABBBBCCCCDDDD, data=cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJ\
+        let challenge = "SCRAM-SHA-256 sid=AAAABBBBCCCCDDDD, data=cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1\
+            eEZJ\
             bGopaE5sRixzPVcyMlphSjBTTlk3c29Fc1VFamI2Z1E9PSxpPTQwOTYK";
         let message = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".into();
         assert_eq!(Challenge::read(challenge), Ok(Challenge::First { sid: sid.clone(), message }));

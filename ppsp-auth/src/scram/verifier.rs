@@ -14,7 +14,8 @@ use crate::{Password, Secret};
 /// What a server stores for an account, and all it ever learns of the password.
 ///
 /// Who steals it can test guesses of the password, and can play the server, but cannot sign in. The client computes it;
-/// as JSON it is `{"salt", "iterations", "stored_key", "server_key"}` with base64, as text the form that databases keep.
+/// as JSON it is `{"salt", "iterations", "stored_key", "server_key"}` with base64, as text the form that databases
+/// keep.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Verifier {
