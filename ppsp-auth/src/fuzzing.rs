@@ -1,6 +1,8 @@
 //! Bodies of the fuzz targets: each takes any bytes, and panics where a promise is broken. No part of the public API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a fuzz target reports")]
 
+mod tokens;
+
 use alloc::{format, string::ToString};
 
 use ppsp_core::Instant;
@@ -12,6 +14,8 @@ use crate::{
     http_auth::{Auth, Params},
     scram::{AuthenticationInfo, Authorization, Challenge, Client, Server, Verifier},
 };
+
+pub use tokens::{gatekeeper, introspection, jwks, jwt};
 
 /// Challenges, credentials and parameters: what was read is written so that it is read the same.
 pub fn http_auth(data: &[u8]) {
@@ -131,7 +135,7 @@ mod tests {
     use std::{fs, path::Path};
 
     /// Runs a body over the seeds of its corpus.
-    fn corpus(target: &str, body: fn(&[u8])) {
+    pub(super) fn corpus(target: &str, body: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
         let mut seeds = 0;
         for entry in fs::read_dir(folder).unwrap() {

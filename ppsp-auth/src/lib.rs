@@ -7,18 +7,28 @@
 
 extern crate alloc;
 #[cfg(test)]
+#[macro_use]
 extern crate std;
 
+pub mod assertion;
 pub mod bearer;
 pub mod digest;
 #[doc(hidden)]
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod gatekeeper;
+pub mod grant;
 pub mod http_auth;
+pub mod identity;
+pub mod introspection;
+mod json;
+pub mod oauth;
 mod password;
+pub mod policy;
 pub mod scram;
 mod secret;
 pub mod throttle;
+pub mod token;
 mod user;
 
 pub use password::{Password, PasswordError};
