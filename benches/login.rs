@@ -1,4 +1,5 @@
-//! A sign-in by SCRAM as the Portal sees it, from the first header to the last, and a request with Digest as the tracker does.
+//! A sign-in by SCRAM as the Portal sees it, from the first header to the last, and a request with Digest as the
+//! tracker does.
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use std::{error::Error, hint::black_box};

@@ -1,7 +1,7 @@
 //! Access tokens in HTTP headers (RFC 6750). Owns how a token is shown and refused; what a token says is not looked at.
 //!
-//! A token travels in the `Authorization` header alone. RFC 6750 §2.2 and §2.3 also know form fields and URLs; those end in
-//! logs and histories, and are neither read nor written here.
+//! A token travels in the `Authorization` header alone. RFC 6750 §2.2 and §2.3 also know form fields and URLs; those
+//! end in logs and histories, and are neither read nor written here.
 
 use alloc::{format, string::String};
 use core::fmt;
@@ -78,8 +78,8 @@ pub enum BearerRefusal {
 }
 
 impl BearerRefusal {
-    /// The refusal of the first Bearer challenge in a `WWW-Authenticate` header; `None` where there is no such challenge,
-    /// or none that is known.
+    /// The refusal of the first Bearer challenge in a `WWW-Authenticate` header; `None` where there is no such
+    /// challenge, or none that is known.
     pub fn read(www_authenticate: &str) -> Result<Option<Self>, HttpAuthError> {
         let list = Auth::read_list(www_authenticate)?;
         let code = list.iter().find(|auth| auth.is(SCHEME)).and_then(|auth| auth.get("error"));

@@ -41,8 +41,8 @@ pub fn http_auth(data: &[u8]) {
     let _ = BearerRefusal::read(header);
 }
 
-/// Messages of SCRAM in both directions, each in an exchange that is otherwise right, and its headers. The first byte says
-/// which message the others are.
+/// Messages of SCRAM in both directions, each in an exchange that is otherwise right, and its headers. The first byte
+/// says which message the others are.
 pub fn scram(data: &[u8]) {
     let Some((which, rest)) = data.split_first() else { return };
     let Ok(text) = core::str::from_utf8(rest) else { return };
@@ -166,7 +166,8 @@ mod tests {
 
         #[test]
         fn any_scram(data in nearly(&[
-            "n,,", "n=user", ",r=", "AwMDAwMDAwMDAwMDAwMDAwMDAwMD", ",s=W22ZaJ0SNY7soEsUEjb6gQ==", ",i=4096", "c=biws", ",p=", "v=",
+            "n,,", "n=user", ",r=", "AwMDAwMDAwMDAwMDAwMDAwMDAwMD", ",s=W22ZaJ0SNY7soEsUEjb6gQ==", ",i=4096",
+            "c=biws", ",p=", "v=",
             "SCRAM-SHA-256 ", "data=biws", ",sid=A", "realm=\"x\"",
         ])) {
             scram(&data);
@@ -174,7 +175,8 @@ mod tests {
 
         #[test]
         fn any_digest(data in nearly(&[
-            "Digest realm=\"here\"", ",qop=\"auth\"", ",nonce=\"n\"", ",algorithm=SHA-256", ",userhash=true", ",stale=true", ",uri=\"/\"",
+            "Digest realm=\"here\"", ",qop=\"auth\"", ",nonce=\"n\"", ",algorithm=SHA-256", ",userhash=true", ",stale=true",
+            ",uri=\"/\"",
             ",nc=00000001", ",cnonce=\"c\"", ",username=\"alice\"", ",qop=auth", "alice:here:", "\n", "5a",
         ])) {
             digest(&data);

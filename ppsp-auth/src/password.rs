@@ -1,5 +1,5 @@
-//! Passwords as people type them. Owns which texts are passwords and the one form in which they are hashed; how they are
-//! hashed is SCRAM's and Digest's.
+//! Passwords as people type them. Owns which texts are passwords and the one form in which they are hashed; how they
+//! are hashed is SCRAM's and Digest's.
 
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -14,8 +14,11 @@ use precis_profiles::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// A password in its normal form, by the profile OpaqueString (RFC 8265 §4.2): letters composed (NFC), every space a plain
-/// one, nothing else changed. Zeroed when dropped; `Debug` does not show it.
+/// A password in its normal form, by the profile OpaqueString (RFC 8265 §4.2): letters composed (NFC), every space a
+/// plain one, nothing else changed. Zeroed when dropped; `Debug` does not show it.
+///
+/// The profile knows the characters of Unicode 6.3; younger ones, such as most new emoji, are refused, because systems
+/// do not agree on their normal form.
 ///
 /// ```
 /// use ppsp_auth::{Password, PasswordError};
@@ -117,7 +120,8 @@ mod tests {
 
     #[test]
     fn normal_forms() {
-        // RFC 8265 §4.3, examples 2 to 4 and 7: case and spaces stay, an ogham space becomes plain, all symbols are good.
+        // RFC 8265 §4.3, examples 2 to 4 and 7: case and spaces stay, an ogham space becomes plain, all symbols are
+        // good.
         assert_eq!(form("Correct Horse Battery Staple").unwrap(), "Correct Horse Battery Staple");
         assert_eq!(form("πßå").unwrap(), "πßå");
         assert_eq!(form("Jack of \u{2666}s").unwrap(), "Jack of ♦s");

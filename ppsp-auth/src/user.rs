@@ -9,8 +9,8 @@ use thiserror::Error;
 /// The name of a user: 1 to 64 of the letters `a` to `z`, digits, and `.` `_` `-` `@`.
 ///
 /// Capital letters are read as small ones, so that `Alice` and `alice` are one person and nobody can look like another
-/// by the case of a letter. Other scripts are left out for the same reason: to tell their look-alikes apart is more than
-/// a name for signing in is worth.
+/// by the case of a letter. Other scripts are left out for the same reason: to tell their look-alikes apart is more
+/// than a name for signing in is worth.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserName(String);

@@ -29,7 +29,8 @@ use crate::{Password, Secret};
 #[derive(Clone)]
 pub struct Accounts {
     realm: String,
-    /// By the hash of the name, which is made for each request: so that a plain and a hashed name, known or not, cost the same.
+    /// By the hash of the name, which is made for each request: so that a plain and a hashed name, known or not, cost
+    /// the same.
     by_hash: BTreeMap<[u8; 32], (String, Secret)>,
 }
 
@@ -83,7 +84,8 @@ impl fmt::Debug for Accounts {
     }
 }
 
-/// The line of an account, without a line end. It is as good as the password in its realm: keep the file from others' eyes.
+/// The line of an account, without a line end. It is as good as the password in its realm: keep the file from others'
+/// eyes.
 ///
 /// # Errors
 ///

@@ -43,9 +43,9 @@ impl DigestClient {
     ///
     /// # Errors
     ///
-    /// [`DigestError::WrongCredentials`] where credentials were sent already and the server does not say that only the nonce
-    /// was stale (RFC 7616 §3.3): the next challenge starts anew. [`DigestError::Unsupported`] where no challenge can be
-    /// answered.
+    /// [`DigestError::WrongCredentials`] where credentials were sent already and the server does not say that only the
+    /// nonce was stale (RFC 7616 §3.3): the next challenge starts anew. [`DigestError::Unsupported`] where no challenge
+    /// can be answered.
     pub fn challenged(&mut self, www_authenticate: &str) -> Result<(), DigestError> {
         let challenge = Challenge::read(www_authenticate)?;
         let refused = self.session.take().is_some_and(|session| session.count > 0) && !challenge.stale;

@@ -1,9 +1,9 @@
 //! Digest (RFC 7616): a shared password for a tracker that stands alone, without a Portal.
 //!
-//! Owns the headers, what is computed, and which requests are replays. SHA-256 is offered and both SHA-256 and SHA-256-sess
-//! are understood; quality of protection is `auth` (`auth-int` would have to hash bodies before they are looked at); names
-//! are hashed where the other side can (§3.4.4); the extended form `username*` is not read. MD5 is never used, which is also
-//! what a challenge without `algorithm` means.
+//! Owns the headers, what is computed, and which requests are replays. SHA-256 is offered and both SHA-256 and
+//! SHA-256-sess are understood; quality of protection is `auth` (`auth-int` would have to hash bodies before they are
+//! looked at); names are hashed where the other side can (§3.4.4); the extended form `username*` is not read. MD5 is
+//! never used, which is also what a challenge without `algorithm` means.
 
 mod accounts;
 mod client;
@@ -88,7 +88,8 @@ impl Signed<'_> {
     fn response(&self, ha1: &Secret) -> [u8; 32] {
         let mut ha1 = Zeroizing::new(HEXLOWER.encode(ha1.as_bytes()));
         if self.algorithm == Algorithm::Sha256Sess {
-            // §3.4.2: the nonces are those of the first request of a session; a client that goes on uses the same again.
+            // §3.4.2: the nonces are those of the first request of a session; a client that goes on uses the same
+            // again.
             ha1 = Zeroizing::new(HEXLOWER.encode(&hash(&[&ha1, self.nonce, self.cnonce])));
         }
         let ha2 = HEXLOWER.encode(&hash(&[self.method, self.uri]));

@@ -1,5 +1,5 @@
-//! Who lets in. A nonce says itself when it was made, under a tag that only this process can make, so that a challenge leaves
-//! nothing behind; what is counted are nonces that a right password was proven with.
+//! Who lets in. A nonce says itself when it was made, under a tag that only this process can make, so that a challenge
+//! leaves nothing behind; what is counted are nonces that a right password was proven with.
 
 use alloc::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ use crate::Secret;
 pub struct DigestLimits {
     /// How long a nonce is good after its challenge.
     pub nonce_lifetime: Duration,
-    /// The most nonces that are counted. In a full table the nonce that was made first makes room; it and all that were made
-    /// before it are stale from then on, so that none can be replayed.
+    /// The most nonces that are counted. In a full table the nonce that was made first makes room; it and all that were
+    /// made before it are stale from then on, so that none can be replayed.
     pub nonces: usize,
 }
 
@@ -63,7 +63,8 @@ pub struct DigestServer {
 }
 
 impl DigestServer {
-    /// `key` is fresh chance for each process: nonces that another process gave, or this one before a restart, are stale.
+    /// `key` is fresh chance for each process: nonces that another process gave, or this one before a restart, are
+    /// stale.
     pub fn new(key: &Secret, accounts: Accounts, limits: DigestLimits) -> Self {
         Self {
             key: key.derive("digest nonce"),
@@ -94,14 +95,14 @@ impl DigestServer {
         challenge.write()
     }
 
-    /// Checks the `Authorization` header of a request and counts it; the text is the user's name. `target` is the request
-    /// target as it was received.
+    /// Checks the `Authorization` header of a request and counts it; the text is the user's name. `target` is the
+    /// request target as it was received.
     ///
     /// # Errors
     ///
-    /// [`DigestError::Stale`] only where the password is right (RFC 7616 §3.3), so that nobody asks a person again in vain;
-    /// [`DigestError::Replayed`] where this nonce came with this count before, which the 64 highest counts of a nonce may do
-    /// in any order. An unknown user fails as a wrong password does.
+    /// [`DigestError::Stale`] only where the password is right (RFC 7616 §3.3), so that nobody asks a person again in
+    /// vain; [`DigestError::Replayed`] where this nonce came with this count before, which the 64 highest counts of a
+    /// nonce may do in any order. An unknown user fails as a wrong password does.
     pub fn verify(&mut self, now: Instant, header: &str, method: &str, target: &str) -> Result<&str, DigestError> {
         let credentials = Credentials::read(header)?;
         let Credentials { algorithm, nonce, nc, cnonce, uri, .. } = &credentials;

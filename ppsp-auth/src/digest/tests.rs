@@ -245,8 +245,14 @@ proptest! {
         let opaque = opaque.then(|| nonce.clone());
         let user = if hashed { User::Hash(response) } else { User::Name(name) };
         let nc = header::nc_text(count);
-        let challenge =
-            Challenge { realm: realm.clone(), nonce: nonce.clone(), opaque: opaque.clone(), algorithm, stale: sess, userhash: hashed };
+        let challenge = Challenge {
+            realm: realm.clone(),
+            nonce: nonce.clone(),
+            opaque: opaque.clone(),
+            algorithm,
+            stale: sess,
+            userhash: hashed,
+        };
         prop_assert_eq!(Challenge::read(&format!("Bearer, {}", challenge.write())), Ok(challenge));
         let credentials = Credentials { user, realm, nonce, opaque, uri, algorithm, nc, count, cnonce, response };
         prop_assert_eq!(Credentials::read(&credentials.write()), Ok(credentials));

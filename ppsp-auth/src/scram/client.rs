@@ -53,13 +53,13 @@ impl Client {
         (Self { password, nonce, bare }, first)
     }
 
-    /// Answers the server-first message; the text is the client-final message. Takes about a second of one core with 600 000
-    /// iterations: not for the thread that serves connections.
+    /// Answers the server-first message; the text is the client-final message. Takes some tenths of a second of one
+    /// core with 600 000 iterations: not for the thread that serves connections.
     ///
     /// # Errors
     ///
-    /// [`ScramError::Nonce`] where the server's nonce does not go on from the client's, [`ScramError::Iterations`] where a
-    /// server, perhaps a false one, asks for too little or too much work; what the reader finds wrong.
+    /// [`ScramError::Nonce`] where the server's nonce does not go on from the client's, [`ScramError::Iterations`]
+    /// where a server, perhaps a false one, asks for too little or too much work; what the reader finds wrong.
     pub fn prove(self, server_first: &str) -> Result<(ProofSent, String), ScramError> {
         let message = ServerFirst::read(server_first)?;
         // RFC 5802 §5.1: the client MUST verify that the nonce begins with its own.
@@ -88,8 +88,8 @@ impl ProofSent {
     ///
     /// # Errors
     ///
-    /// [`ScramError::Refused`] where the server sent an error, [`ScramError::ServerNotProven`] where its proof is wrong: what
-    /// else it says is then not to be believed.
+    /// [`ScramError::Refused`] where the server sent an error, [`ScramError::ServerNotProven`] where its proof is
+    /// wrong: what else it says is then not to be believed.
     pub fn finish(self, server_final: &str) -> Result<(), ScramError> {
         let message = ServerFinal::read(server_final)?;
         // RFC 5802 §5: the client MUST consider the exchange unsuccessful if the two are different.

@@ -11,8 +11,9 @@ use data_encoding::BASE64;
 use super::{MAX_MESSAGE_LEN, ScramError};
 use crate::http_auth::{Auth, HttpAuthError, Params};
 
-/// An `Authorization` header.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// An `Authorization` header. `Debug` does not show the messages: who has an account's stored key makes of a proof what
+/// is needed to sign in as its user (RFC 5802 §9).
+#[derive(Clone, Eq, PartialEq)]
 pub enum Authorization {
     /// With the client-first message.
     First {
@@ -52,6 +53,15 @@ impl fmt::Display for Authorization {
             Self::Final { sid, message } => Params::default().bare("sid", sid).bare("data", data(message)),
         };
         Auth::new(SCHEME, params).fmt(f)
+    }
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First { realm, .. } => f.debug_struct("First").field("realm", realm).finish_non_exhaustive(),
+            Self::Final { .. } => f.debug_struct("Final").finish_non_exhaustive(),
+        }
     }
 }
 
@@ -164,7 +174,8 @@ mod tests {
         assert_eq!(Authorization::read(first), Ok(Authorization::First { realm, message }));
 
         let sid = String::from("AAAABBBBCCCCDDDD");
-        let challenge = "SCRAM-SHA-256 sid=AAAABBBBCCCCDDDD, data=cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJ\
+        let challenge = "SCRAM-SHA-256 sid=AAAABBBBCCCCDDDD, data=cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1\
+            eEZJ\
             bGopaE5sRixzPVcyMlphSjBTTlk3c29Fc1VFamI2Z1E9PSxpPTQwOTYK";
         let message = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".into();
         assert_eq!(Challenge::read(challenge), Ok(Challenge::First { sid: sid.clone(), message }));
@@ -174,7 +185,9 @@ mod tests {
         let message = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF,\
             p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
             .into();
-        assert_eq!(Authorization::read(last), Ok(Authorization::Final { sid: sid.clone(), message }));
+        let last = Authorization::read(last).unwrap();
+        assert_eq!(last, Authorization::Final { sid: sid.clone(), message });
+        assert_eq!(alloc::format!("{last:?}"), "Final { .. }");
 
         let info = "sid=AAAABBBBCCCCDDDD, data=dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQo=";
         let message = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".into();

@@ -1,7 +1,7 @@
 //! The four messages (RFC 5802 §7): text to parts and back, without any state.
 //!
-//! The strict form is written. The reader ignores extensions it need not know, and refuses what could be read in two ways:
-//! attributes out of order, base64 that is not canonical, control characters in a nonce.
+//! The strict form is written. The reader ignores extensions it need not know, and refuses what could be read in two
+//! ways: attributes out of order, base64 that is not canonical, control characters in a nonce.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -158,8 +158,8 @@ fn nonce(text: &str) -> Result<&str, ScramError> {
     if good { Ok(text) } else { Err(ScramError::Malformed) }
 }
 
-/// RFC 5802 §5.1: in a name, `=2C` is a comma and `=3D` an equals sign, and nothing else follows `=`. No name of ours has
-/// either, so the escapes are turned back only for the right error.
+/// RFC 5802 §5.1: in a name, `=2C` is a comma and `=3D` an equals sign, and nothing else follows `=`. No name of ours
+/// has either, so the escapes are turned back only for the right error.
 fn sasl_name(text: &str) -> Result<String, ScramError> {
     let name = text.replace("=2C", ",");
     if name.replace("=3D", "").contains('=') {

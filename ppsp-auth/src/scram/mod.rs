@@ -1,5 +1,5 @@
-//! SCRAM-SHA-256 (RFC 5802, RFC 7677): a client proves that it knows a password without showing it, and the server proves
-//! that it knows the account. In HTTP by the headers of RFC 7804.
+//! SCRAM-SHA-256 (RFC 5802, RFC 7677): a client proves that it knows a password without showing it, and the server
+//! proves that it knows the account. In HTTP by the headers of RFC 7804.
 //!
 //! Owns the messages, the headers, what is computed and in which order; accounts and connections are the caller's.
 //!
@@ -12,9 +12,9 @@
 //!
 //! Each arrow consumes what was before it, so that no step can be left out or taken twice.
 //!
-//! Choices: no channel binding is offered (RFC 7804 §5 has none), so `p=` is refused and `n` and `y` are good; a name to act
-//! as (`a=`) may only be the own name; mandatory extensions (`m=`) are refused, others ignored (RFC 5802 §5.1); one
-//! round-trip reauthentication (RFC 7804 §5.1) is not offered.
+//! Choices: no channel binding is offered (RFC 7804 §5 has none), so `p=` is refused and `n` and `y` are good; a name
+//! to act as (`a=`) may only be the own name; mandatory extensions (`m=`) are refused, others ignored (RFC 5802 §5.1);
+//! one round-trip reauthentication (RFC 7804 §5.1) is not offered.
 
 mod client;
 mod header;

@@ -1,5 +1,5 @@
-//! Where people sign in. Nothing is kept between the two messages: the state travels in the `sid`, sealed by a key that all
-//! processes of a Portal share, so that any of them can go on and strangers cannot fill a table.
+//! Where people sign in. Nothing is kept between the two messages: the state travels in the `sid`, sealed by a key that
+//! all processes of a Portal share, so that any of them can go on and strangers cannot fill a table.
 //!
 //! Passwords are never stretched here: a login costs a few hashes, whoever asks and whatever for.
 
@@ -27,8 +27,8 @@ impl Server {
     /// How long a client may take for its answer. Stretching the password is the most of it.
     pub const LIFETIME: Duration = Duration::from_secs(120);
 
-    /// `key` is the Portal's and the same in all its processes; keys for here are derived from it. `iterations` is what the
-    /// accounts have (600 000 as a rule), and what is said of accounts that do not exist. It is brought into
+    /// `key` is the Portal's and the same in all its processes; keys for here are derived from it. `iterations` is what
+    /// the accounts have (600 000 as a rule), and what is said of accounts that do not exist. It is brought into
     /// [`Verifier::ITERATIONS`].
     pub fn new(key: &Secret, iterations: u32) -> Self {
         Self {
@@ -44,8 +44,8 @@ impl Server {
         Ok(Hello { header: header.into(), bare: bare.into(), name, nonce: nonce.into() })
     }
 
-    /// Answers it. `verifier` is the account's, `None` where there is none: such a name is asked for a password like any
-    /// other, with a salt that stays the same, and refused in the end. `nonce` is fresh chance.
+    /// Answers it. `verifier` is the account's, `None` where there is none: such a name is asked for a password like
+    /// any other, with a salt that stays the same, and refused in the end. `nonce` is fresh chance.
     pub fn challenge(
         &self,
         hello: &Hello,
@@ -92,8 +92,8 @@ impl Server {
         ServerFirst::write(&hello.nonce, &nonce_text(nonce), salt, *iterations)
     }
 
-    /// The account of who has none: always the same, and no password fits. It is made for everybody, so that nobody's answer
-    /// comes sooner.
+    /// The account of who has none: always the same, and no password fits. It is made for everybody, so that nobody's
+    /// answer comes sooner.
     fn decoy(&self, name: &UserName) -> Verifier {
         let make = |what: &str| self.decoys.tag(&[what.as_bytes(), name.as_str().as_bytes()]);
         let mut salt = [0; 16];
@@ -126,8 +126,8 @@ impl Hello {
 /// What goes to the client first.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerChallenge {
-    /// The state of the exchange, which comes back with the client-final message. A token of HTTP; nothing in it is hidden
-    /// from the client, and nothing in it can be changed.
+    /// The state of the exchange, which comes back with the client-final message. A token of HTTP; nothing in it is
+    /// hidden from the client, and nothing in it can be changed.
     pub sid: String,
     /// The server-first message.
     pub message: String,
@@ -148,8 +148,8 @@ impl Exchange<'_> {
         &self.hello.name
     }
 
-    /// Checks the client-final message against the account, `None` where there is none. An account that got another verifier
-    /// since the challenge fails like a wrong password.
+    /// Checks the client-final message against the account, `None` where there is none. An account that got another
+    /// verifier since the challenge fails like a wrong password.
     ///
     /// # Errors
     ///
@@ -185,9 +185,10 @@ pub struct LoggedIn {
     pub message: String,
 }
 
-/// A `sid` that was used. Nothing in the exchange itself stops a client-final message from being sent twice, so who acts on
-/// a login first records `id` where all processes of the Portal see it, in one step that fails when it is already
-/// there (a unique key), and refuses the login then. After `expires_unix_s` the record may go. Only proven users make records.
+/// A `sid` that was used. Nothing in the exchange itself stops a client-final message from being sent twice, so who
+/// acts on a login first records `id` where all processes of the Portal see it, in one step that fails when it is
+/// already there (a unique key), and refuses the login then. After `expires_unix_s` the record may go. Only proven
+/// users make records.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Once {
     /// Of this `sid` alone.

@@ -52,7 +52,8 @@ fn example_client() {
     assert_eq!(client.finish("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), Ok(()));
 }
 
-// RFC 7677 §3: what the server computes. Its nonce is no base64 of 18 bytes, so that it cannot come out of `Server` itself.
+// RFC 7677 §3: what the server computes. Its nonce is no base64 of 18 bytes, so that it cannot come out of `Server`
+// itself.
 #[test]
 fn example_server() {
     let salt = base64("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();

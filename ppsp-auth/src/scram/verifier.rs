@@ -14,7 +14,8 @@ use crate::{Password, Secret};
 /// What a server stores for an account, and all it ever learns of the password.
 ///
 /// Who steals it can test guesses of the password, and can play the server, but cannot sign in. The client computes it;
-/// as JSON it is `{"salt", "iterations", "stored_key", "server_key"}` with base64, as text the form that databases keep.
+/// as JSON it is `{"salt", "iterations", "stored_key", "server_key"}` with base64, as text the form that databases
+/// keep.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Verifier {
@@ -30,7 +31,7 @@ impl Verifier {
     /// Iterations that are accepted. RFC 7677 §4 wants no fewer; a client that is asked for more does not follow.
     pub const ITERATIONS: RangeInclusive<u32> = 4096..=10_000_000;
 
-    /// Stretches a new password. `salt` is chance. Takes about a second of one core with
+    /// Stretches a new password. `salt` is chance. Takes some tenths of a second of one core with
     /// [`DEFAULT_ITERATIONS`](Self::DEFAULT_ITERATIONS).
     ///
     /// # Errors
@@ -92,8 +93,9 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn stretch(password: &Password, salt: &[u8], iterations: u32) -> Result<Self, ScramError> {
         in_bounds(iterations)?;
-        let salted = pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password.as_bytes(), salt, iterations);
-        let salted = Secret::new(salted);
+        let mut salted = Zeroizing::new([0; 32]);
+        pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, salted.as_mut());
+        let salted = Secret::new(*salted);
         Ok(Self {
             client_key: Secret::new(salted.tag(&[b"Client Key"])),
             server_key: Secret::new(salted.tag(&[b"Server Key"])),

@@ -1,13 +1,13 @@
 //! How fast strangers may try: sign-ins ([`LoginThrottle`]) and registrations ([`RateLimiter`]).
 //!
-//! Owns who has to wait and how long. Counts live in this process: with several processes each has its own, and a stranger has
-//! as many times the allowance as there are processes.
+//! Owns who has to wait and how long. Counts live in this process: with several processes each has its own, and a
+//! stranger has as many times the allowance as there are processes.
 
 mod lru;
 mod prefix;
 mod rate;
 
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 
 use lru::Lru;
 use ppsp_core::Instant;
@@ -15,7 +15,6 @@ use prefix::Prefix;
 pub use rate::{Rate, RateLimit, RateLimiter};
 
 use crate::UserName;
-use core::net::IpAddr;
 
 /// May this go on?
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,8 +36,9 @@ pub struct LoginLimits {
     pub longest_wait: Duration,
     /// One failure is forgiven each time this passes without another.
     pub forgive: Duration,
-    /// The most entries in each of the three tables. In a full one the entry that was not used for longest makes room and
-    /// is forgotten: that gives its owner the free failures again, at the price of as many attempts as there are entries.
+    /// The most entries in each of the three tables. In a full one the entry that was not used for longest makes room
+    /// and is forgotten: that gives its owner the free failures again, at the price of as many attempts as there are
+    /// entries.
     pub entries: usize,
     /// The most addresses that are kept as an account's own; the one that was not used for longest makes room.
     pub own_addresses: usize,
@@ -59,13 +59,14 @@ impl Default for LoginLimits {
 
 /// Slows down who guesses passwords, without locking anybody out.
 ///
-/// Three counts of failures: of an address, whatever the account; of an account, from addresses where nobody ever signed in
-/// to it; and of an account at an address where somebody did. Who tries from an address of the account's own meets the
-/// last count alone, so that no number of failures elsewhere, even at other accounts from the same address, keeps the owner
-/// out. An address is an IPv4 address or the first 64 bits of an IPv6 address, which is what one customer has.
+/// Three counts of failures: of an address, whatever the account; of an account, from addresses where nobody ever
+/// signed in to it; and of an account at an address where somebody did. Who tries from an address of the account's own
+/// meets the last count alone, so that no number of failures elsewhere, even at other accounts from the same address,
+/// keeps the owner out there; at a new address owners wait with the strangers while their account is under attack. An
+/// address is an IPv4 address or the first 64 bits of an IPv6 address, which is what one customer has.
 ///
-/// A success takes back its own attempt and no more: with one account of their own nobody cleans an address for guesses at
-/// others.
+/// A success takes back its own attempt and no more: with one account of their own nobody cleans an address for guesses
+/// at others.
 ///
 /// ```
 /// use core::time::Duration;
@@ -95,8 +96,8 @@ impl LoginThrottle {
     }
 
     /// Somebody is about to try a password. Where that is allowed it counts as a failure from now on, until
-    /// [`succeeded`](Self::succeeded) takes it back: many attempts at the same time are as many failures. Where it is not,
-    /// nothing counts.
+    /// [`succeeded`](Self::succeeded) takes it back: many attempts at the same time are as many failures. Where it is
+    /// not, nothing counts.
     pub fn attempt(&mut self, now: Instant, account: &UserName, address: IpAddr) -> Verdict {
         let prefix = Prefix::of(address);
         let key = (account.clone(), prefix);

@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-/// An IPv4 address, or the first 64 bits of an IPv6 address (RFC 6177: a site has at least those). An IPv4 address that is
-/// mapped into IPv6 is an IPv4 address.
+/// An IPv4 address, or the first 64 bits of an IPv6 address (RFC 6177: a site has at least those). An IPv4 address that
+/// is mapped into IPv6 is an IPv4 address.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Prefix {
     V4(u32),

@@ -22,14 +22,14 @@ pub struct RateLimit {
     pub address: Rate,
     /// For all together.
     pub all: Rate,
-    /// The most addresses that are remembered. In a full table the one that was not used for longest makes room, and has
-    /// a full bucket when it comes again; the rate for all still holds.
+    /// The most addresses that are remembered. In a full table the one that was not used for longest makes room, and
+    /// has a full bucket when it comes again; the rate for all still holds.
     pub entries: usize,
 }
 
 impl Default for RateLimit {
-    /// For registrations (RFC 7846 §6.3: identities should cost something): five from one address and then one an hour, two
-    /// hundred from everywhere and then one in ten seconds.
+    /// For registrations (RFC 7846 §6.3: identities should cost something): five from one address and then one an hour,
+    /// two hundred from everywhere and then one in ten seconds.
     fn default() -> Self {
         Self {
             address: Rate { burst: 5, every: Duration::from_secs(3600) },
@@ -162,7 +162,8 @@ mod tests {
                     // The wait is exact.
                     let mut later = limiter.clone();
                     let address = Ipv4Addr::new(192, 0, 2, who).into();
-                    prop_assert_ne!(limiter.admit(at(now) + (wait - Duration::from_micros(1)), address), Verdict::Allowed);
+                    let just_before = at(now) + (wait - Duration::from_micros(1));
+                    prop_assert_ne!(limiter.admit(just_before, address), Verdict::Allowed);
                     prop_assert_eq!(later.admit(at(now) + wait, address), Verdict::Allowed);
                 }
                 if allowed {
