@@ -1,5 +1,16 @@
-//! The room of the PPSP tracker protocol (RFC 7846): messages, the tracker's machine, the peer's tracker client.
+//! The Peer-to-Peer Streaming Tracker Protocol (PPSTP, RFC 7846): its messages.
 //!
-//! Nothing is built here yet; the crate only keeps its place in the workspace.
+//! HTTP, TLS, clocks and databases stay outside. The crate is `no_std` with `alloc`, and pure: no I/O, no entropy, no
+//! thread, and no panic on any input.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod message;
