@@ -1,4 +1,5 @@
-//! The Peer-to-Peer Streaming Tracker Protocol (PPSTP, RFC 7846): its messages.
+//! The Peer-to-Peer Streaming Tracker Protocol (PPSTP, RFC 7846): its messages, and which
+//! requests the tracker's state machine allows.
 //!
 //! HTTP, TLS, clocks and databases stay outside. The crate is `no_std` with `alloc`, and pure: no I/O, no entropy, no
 //! thread, and no panic on any input.
@@ -13,4 +14,9 @@ extern crate std;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 pub mod message;
+mod transition;
+
+pub use gate::{Gate, Principal};
+pub use transition::{Next, Refusal, check_actions};
