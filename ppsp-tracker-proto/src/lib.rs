@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod addresses;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -18,5 +19,6 @@ mod gate;
 pub mod message;
 mod transition;
 
+pub use addresses::{MAX_KEPT_ADDRS, reachable};
 pub use gate::{Gate, Principal};
 pub use transition::{Next, Refusal, check_actions};
