@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod cmd;
 pub mod net;
+pub mod portal;
 pub mod store;
 
 /// Bodies of the fuzz targets.

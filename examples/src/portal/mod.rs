@@ -1,0 +1,4 @@
+//! The Portal.
+
+pub mod db;
+mod id;
