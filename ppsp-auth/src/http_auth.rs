@@ -199,7 +199,7 @@ impl fmt::Display for Params<'_> {
                 f.write_str(", ")?;
             }
             write!(f, "{name}=")?;
-            if !quoted && !value.is_empty() && value.bytes().all(is_bare) {
+            if !quoted && !value.is_empty() && !value.starts_with('=') && value.bytes().all(is_bare) {
                 f.write_str(value)?;
                 continue;
             }
@@ -321,6 +321,10 @@ impl<'a> Reader<'a> {
     /// A value, and whether it stood in quotes.
     fn value(&mut self) -> Result<(Cow<'a, str>, bool), HttpAuthError> {
         if !self.eat('"') {
+            // Behind a scheme, `a==` is a token68; elsewhere it is nothing.
+            if self.0.starts_with('=') {
+                return Err(HttpAuthError::Malformed);
+            }
             return Ok((Cow::Borrowed(self.run(is_bare)?), false));
         }
         let text = self.0;
@@ -443,7 +447,7 @@ mod tests {
         assert_eq!(Auth::new("Bearer", Params::default()).to_string(), "Bearer");
         // Nobody gets a line of their own into a response.
         assert_eq!(Params::default().quoted("r", "a\r\nSet-Cookie: x").to_string(), "r=\"a  Set-Cookie: x\"");
-        assert_eq!(Params::default().bare("r", "").to_string(), "r=\"\"");
+        assert_eq!(Params::default().bare("r", "").bare("s", "=").to_string(), "r=\"\", s=\"=\"");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod chunk;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+mod identifier;
 mod link;
 mod memory;
 mod metadata;
@@ -32,6 +33,7 @@ pub use addressing::BadSpec;
 pub use bin::Bin;
 pub use chunk::{ChunkId, ChunkRange};
 pub use hash::{Hash, HashAlg, HashBackend, hash_chunks, hash_pairs};
+pub use identifier::{Identifier, IdentifierError};
 pub use link::{IdLength, Link, LinkError};
 pub use memory::MemoryStore;
 pub use metadata::{ChunkAddressing, IntegrityMethod, MetadataError, SwarmId, SwarmMetadata};

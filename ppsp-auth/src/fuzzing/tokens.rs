@@ -1,4 +1,4 @@
-use alloc::{format, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use ppsp_core::{Identifier, Instant};
@@ -144,7 +144,7 @@ pub fn gatekeeper(data: &[u8]) {
                     Decision::Ask(id) => open.push((id, choice % 8)),
                     Decision::Wait(id) => assert!(open.contains(&(id, choice % 8)), "nobody asks this"),
                     Decision::Refused(Denial::Revoked) => {
-                        assert_eq!(words[choice % 8].map(|(yes, _)| yes), Some(false))
+                        assert_eq!(words[choice % 8].map(|(yes, _)| yes), Some(false));
                     }
                     Decision::Refused(_) => {}
                 }

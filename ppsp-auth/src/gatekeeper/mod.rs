@@ -14,6 +14,34 @@
 //! [`poll_ended`](Gatekeeper::poll_ended) until they have nothing: so a client that was banned loses its memberships within
 //! the time of the cache, however silent it is.
 //!
+//! ```
+//! use ppsp_auth::{gatekeeper::{Decision, Gatekeeper}, grant::Action, introspection::Introspection, token::TokenText};
+//! use ppsp_core::Instant;
+//!
+//! /// A request that shows a token and wants to join a swarm. Where it waits, others go on.
+//! fn serve(gatekeeper: &mut Gatekeeper, now: Instant, token: &TokenText, swarm: &str) -> bool {
+//!     loop {
+//!         match gatekeeper.ask(now, token, &[swarm]) {
+//!             Decision::Allowed(access) => return access.may(swarm, Action::Leech).is_ok(),
+//!             Decision::Refused(_) => return false,
+//!             Decision::Ask(id) => {
+//!                 let Some(question) = gatekeeper.question(id) else { continue };
+//!                 match post_to_portal(&question.write().finish()) {
+//!                     Some(body) => match Introspection::read(body.as_bytes()) {
+//!                         Ok(answer) => gatekeeper.answer(now, id, &answer),
+//!                         Err(_) => gatekeeper.portal_away(now, id),
+//!                     },
+//!                     None => gatekeeper.portal_away(now, id),
+//!                 }
+//!             }
+//!             Decision::Wait(id) => wait_for(id),
+//!         }
+//!     }
+//! }
+//! # fn post_to_portal(_: &str) -> Option<String> { None }
+//! # fn wait_for(_: ppsp_auth::gatekeeper::QuestionId) {}
+//! ```
+//!
 //! # The clock
 //!
 //! Inside time is monotonic. The Unix time that tokens need is set at construction and goes on with the monotonic clock;

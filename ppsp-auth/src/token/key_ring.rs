@@ -40,9 +40,9 @@ impl KeyRing {
     /// as much again for clocks that are off.
     pub const BEHIND: u64 = 2 * MAX_LIFETIME;
 
-    /// A ring of one key that signs from the start.
-    pub fn new(key: SigningKey) -> Self {
-        Self(alloc::vec![Dated { signs_from: 0, key }])
+    /// A ring of one key that signs from this Unix second on, and before it as there is no other.
+    pub fn new(key: SigningKey, signs_from: u64) -> Self {
+        Self(alloc::vec![Dated { signs_from, key }])
     }
 
     /// Adds a key that signs from this Unix second on.
@@ -105,11 +105,13 @@ mod tests {
 
     #[test]
     fn a_rotation() {
-        let mut ring = KeyRing::new(key(1));
+        let mut ring = KeyRing::new(key(1), 7);
         let start = 1_000_000;
         ring.add(key(2), start + KeyRing::AHEAD).unwrap();
         let ids = |ring: &KeyRing, now| ring.published(now).keys().iter().map(|key| key.id()).collect::<Vec<_>>();
         let both = [key(1).id(), key(2).id()];
+        assert_eq!(ring.signer(0).id(), both[0]);
+        assert_eq!(KeyRing::new(key(1), start).next_due(86_400), start + 86_400 - KeyRing::AHEAD);
         // Published before it signs.
         assert_eq!((ring.signer(start).id(), ids(&ring, start)), (both[0], both.to_vec()));
         let change = start + KeyRing::AHEAD;
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_order_of_adding_does_not_matter() {
-        let (mut one, mut other) = (KeyRing::new(key(1)), KeyRing::new(key(1)));
+        let (mut one, mut other) = (KeyRing::new(key(1), 0), KeyRing::new(key(1), 0));
         for n in 2..=8 {
             one.add(key(n), u64::from(n / 2) * 100).unwrap();
             other.add(key(10 - n), u64::from((10 - n) / 2) * 100).unwrap();

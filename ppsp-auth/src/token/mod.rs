@@ -7,8 +7,8 @@
 //! ```
 //! use ppsp_auth::{grant::Grants, token::{Claims, Expectation, KeyRing, Role, SigningKey, TRACKERS}};
 //!
-//! let ring = KeyRing::new(SigningKey::from_seed(&[1; 32])); // from the system's generator, in earnest
 //! let now = 1_800_000_000;
+//! let ring = KeyRing::new(SigningKey::from_seed(&[1; 32]), now); // from the system's generator, in earnest
 //! let claims = Claims {
 //!     issuer: "https://portal.example".into(),
 //!     client: ppsp_core::Identifier::from_bytes([7; 12]),
