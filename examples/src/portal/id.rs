@@ -7,7 +7,7 @@ use ppsp_auth::Secret;
 /// # Panics
 ///
 /// Where the system has none: a Portal that went on would give out keys that can be guessed.
-pub fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if let Err(error) = getrandom::fill(&mut bytes) {
         panic!("the system gives no random numbers: {error}");
@@ -16,17 +16,17 @@ pub fn random<const N: usize>() -> [u8; N] {
 }
 
 /// A secret that nobody can guess.
-pub fn random_secret() -> Secret {
+pub(super) fn random_secret() -> Secret {
     Secret::new(random())
 }
 
 /// A name that no other thing has: the time, then chance. Later names are greater, to the second.
-pub fn fresh_id(unix_now: u64) -> String {
+pub(super) fn fresh_id(unix_now: u64) -> String {
     format!("{unix_now:010x}{:014x}", u64::from_be_bytes(random()) >> 8)
 }
 
 /// A text of digits and small letters that is easily told apart and typed, 5 bits to a character.
-pub fn random_code<const N: usize>() -> String {
+pub(super) fn random_code<const N: usize>() -> String {
     let letters = b"23456789abcdefghjkmnpqrstuvwxyz-";
     // 31 letters and no bias: what does not fit is drawn again.
     let mut code = String::with_capacity(N);

@@ -86,8 +86,8 @@ impl Db {
             Place::File(path) => {
                 sqlite::prepare(&path)?;
                 // SQLite has one writer at a time; who waits for it waits here rather than in a loop.
-                let pool = |most| Arc::new(Pool::new(pool::Opener::File(path.clone()), most));
-                Self { readers: pool(4), writers: pool(1) }
+                let pool = |mode, most| Arc::new(Pool::new(pool::Opener::File(path.clone(), mode), most));
+                Self { readers: pool(Mode::Read, 4), writers: pool(Mode::Write, 1) }
             }
             Place::Server(config) => {
                 let opener = pool::Opener::Server(config, tokio::runtime::Handle::current());

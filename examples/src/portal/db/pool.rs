@@ -30,7 +30,8 @@ pub(super) enum Trouble {
 
 /// How to make a connection.
 pub(super) enum Opener {
-    File(PathBuf),
+    /// The mode is what its transactions are for.
+    File(PathBuf, Mode),
     Server(Box<tokio_postgres::Config>, tokio::runtime::Handle),
 }
 
@@ -77,11 +78,7 @@ impl Pool {
         }
     }
 
-    fn transact<T, E: From<DbError>>(
-        &self,
-        mode: Mode,
-        work: &impl Fn(&mut Tx<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    fn transact<T, E: From<DbError>>(&self, mode: Mode, work: &impl Fn(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut connection = self.begun(mode)?;
         for attempt in 1.. {
             let mut tx = Tx { connection: &mut connection, conflict: false };
@@ -125,7 +122,7 @@ impl Pool {
             };
             match connection.begin(mode) {
                 Ok(()) => return Ok(connection),
-                Err(trouble) if fresh || connection.is_good() => return Err(trouble.into()),
+                Err(trouble) if fresh => return Err(trouble.into()),
                 Err(_) => {}
             }
         }
@@ -135,7 +132,7 @@ impl Pool {
 impl Opener {
     fn open(&self) -> Result<Connection, DbError> {
         Ok(match self {
-            Self::File(path) => Connection::File(sqlite::open(path)?),
+            Self::File(path, mode) => Connection::File(sqlite::open(path, *mode)?),
             Self::Server(config, runtime) => Connection::Server(postgres::Connection::open(config, runtime)?),
         })
     }

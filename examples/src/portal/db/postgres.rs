@@ -54,7 +54,9 @@ impl Connection {
             // It ends with the client, or says there why it ended.
             runtime.spawn(connection);
             // Nobody waits for an answer longer than this.
-            client.batch_execute("SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s'").await?;
+            client
+                .batch_execute("SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s'")
+                .await?;
             Ok(client)
         };
         let client = runtime.block_on(connect).map_err(|error| DbError::Away(words(&error)))?;
@@ -118,7 +120,9 @@ fn trouble(error: &tokio_postgres::Error) -> Trouble {
         Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Trouble::Conflict,
         // Of two that insert the same key one may be told so before it is told that it has to run again.
         Some(&SqlState::UNIQUE_VIOLATION) => Trouble::Conflict,
-        Some(code) if code.code().starts_with("57") || code.code().starts_with("08") || code.code().starts_with("53") => {
+        Some(code)
+            if code.code().starts_with("57") || code.code().starts_with("08") || code.code().starts_with("53") =>
+        {
             Trouble::Other(DbError::Away(words(error)))
         }
         Some(_) => Trouble::Other(DbError::Refused(words(error))),

@@ -56,8 +56,7 @@ pub fn of_refresh_key(tx: &mut Tx<'_>, key: &str) -> Result<Option<(Session, Ref
     let row = (row, tx.row::<(Vec<u8>, Option<Vec<u8>>, u64, bool)>(sql, params![key])?.ok_or(DbError::Content)?);
     let (row, (current, previous, rotated, repeated)) = row;
     let hash = |bytes: Vec<u8>| bytes.try_into().map_err(|_| DbError::Content);
-    let state =
-        RefreshState { current: hash(current)?, previous: previous.map(hash).transpose()?, rotated, repeated };
+    let state = RefreshState { current: hash(current)?, previous: previous.map(hash).transpose()?, rotated, repeated };
     Ok(Some((session(row)?, state)))
 }
 

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use rusqlite::{
     CachedStatement, Connection, ErrorCode,
-    types::{Value as Sqlite, ValueRef},
+    types::{ToSqlOutput, ValueRef},
 };
 
 use super::{
@@ -19,7 +19,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), DbError> {
     made.map(drop).map_err(|error| DbError::Away(format!("{}: {error}", path.display())))
 }
 
-pub(super) fn open(path: &Path) -> Result<Connection, DbError> {
+pub(super) fn open(path: &Path, mode: Mode) -> Result<Connection, DbError> {
     let open = || {
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
@@ -28,6 +28,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, DbError> {
         // What was acknowledged is on the disk, also where the power fails.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "query_only", mode == Mode::Read)?;
         Ok(connection)
     };
     open().map_err(|error| match trouble(&error) {
@@ -79,12 +80,12 @@ fn bound<'a>(connection: &'a Connection, sql: &str, params: &[Value]) -> rusqlit
         let name = format!("${}", i + 1);
         let index = statement.parameter_index(&name)?.ok_or(rusqlite::Error::InvalidParameterName(name))?;
         let param = match param {
-            Value::Null => Sqlite::Null.into(),
-            Value::Integer(value) => Sqlite::Integer(*value).into(),
-            Value::Text(text) => rusqlite::types::ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Value::Bytes(bytes) => rusqlite::types::ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Value::Null => ValueRef::Null,
+            Value::Integer(value) => ValueRef::Integer(*value),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Bytes(bytes) => ValueRef::Blob(bytes),
         };
-        statement.raw_bind_parameter(index, param)?;
+        statement.raw_bind_parameter(index, ToSqlOutput::Borrowed(param))?;
     }
     Ok(statement)
 }
