@@ -33,7 +33,7 @@ impl fmt::Display for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digit = |nibble: u8| u32::from(DIGITS[usize::from(nibble)]);
         let digits = self.0.map(|byte| digit(byte >> 4) << 8 | digit(byte & 15));
-        // Two bytes are four digits; three digits are four characters. Four digits more stay over for the next group.
+        // A byte is two digits, sixteen bits; they go out six at a time.
         let (mut bits, mut held) = (0u32, 0);
         for pair in digits {
             (bits, held) = (bits << 16 | pair, held + 16);
