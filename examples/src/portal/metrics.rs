@@ -1,7 +1,6 @@
 //! What the Portal counts, for Prometheus. No names and no addresses.
 
 use prometheus_client::{
-    encoding::text::encode,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
@@ -65,10 +64,8 @@ impl Metrics {
         self.requests.get_or_create(&[("answer", class)]).inc();
     }
 
-    /// All of it, in the text format of OpenMetrics.
-    pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        _ = encode(&mut text, &self.registry);
-        text
+    /// All of them.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
     }
 }

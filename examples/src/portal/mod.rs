@@ -1,7 +1,7 @@
 //! The Portal: it registers and signs in users, says who may watch what, keeps the catalogue, and answers trackers that ask
 //! about clients.
 //!
-//! Here is what the Portal does, a file for each matter, the same whether it is asked by a program ([`api`]) or by a person.
+//! Here is what the Portal does, a file for each matter, the same whether it is asked by a program (`api`) or by a person.
 //! What is true of passwords, tokens and policies is decided by `ppsp-auth`; what must not be lost is in [`db`]. Nothing that
 //! matters is kept in memory alone, so that several processes with one PostgreSQL are one Portal. What each has for itself:
 //! how fast strangers may try (with n processes they have n times the allowance), and which assertions of trackers it has
@@ -9,7 +9,7 @@
 
 mod access;
 pub mod accounts;
-pub mod api;
+mod api;
 pub mod catalogue;
 pub mod cookie;
 pub mod db;
@@ -22,6 +22,7 @@ mod keys;
 mod metrics;
 pub mod names;
 pub mod rules;
+mod service;
 pub mod sessions;
 mod sign_in;
 mod tokens;
@@ -38,11 +39,12 @@ use ppsp_auth::{
     identity::ClientIdentifierKey,
     scram::{self, Verifier},
     throttle::{LoginLimits, LoginThrottle, RateLimit, RateLimiter},
-    token::SigningKey,
+    token::{KeySet, SigningKey},
 };
 
 pub use error::Refusal;
-pub use first_start::FirstStart;
+pub use first_start::{FirstStart, reset_admin};
+pub use service::{metrics, service};
 pub use sessions::Caller;
 pub use sign_in::{SignIn, SignedIn};
 
@@ -162,6 +164,12 @@ impl Portal {
     /// How often a new password has to be hashed.
     pub fn iterations(&self) -> u32 {
         self.0.iterations
+    }
+
+    /// The keys with which tokens of now and descriptors may be signed.
+    pub fn keys(&self) -> KeySet {
+        let published = self.0.ring.published(unix_now());
+        published.keys().iter().cloned().chain([self.0.signer.verifying_key()]).collect()
     }
 
     fn db(&self) -> &Db {

@@ -58,7 +58,11 @@ impl Portal {
             _ => Refusal::NotSignedIn("the access token is not one of this Portal's"),
         })?;
         let id = token.claims().session;
-        self.db().read(move |tx| caller(tx, db::sessions::find(tx, id)?, now)).await
+        let read = self.db().read(move |tx| {
+            let session = db::sessions::find(tx, id)?;
+            caller(tx, session, now)
+        });
+        read.await
     }
 
     /// Who shows this refresh token, as browsers do in a cookie. It is not replaced: only [`refresh`](Self::refresh) does that.

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The life of an access token, in seconds.
-pub const LIFETIME: u64 = 600;
+pub(super) const LIFETIME: u64 = 600;
 
 impl Portal {
     /// A new access token for a refresh token, which is replaced (RFC 6749 §6).
@@ -56,7 +56,8 @@ impl Portal {
             };
             db::sessions::refresh(tx, caller.session.id, &state.0, now)?;
             let grants = if for_trackers {
-                grants(tx, Access::of(tx, caller.user.clone())?, &contents, now, now + LIFETIME)?
+                let access = Access::of(tx, caller.user.clone())?;
+                grants(tx, &access, &contents, now, now + LIFETIME)?
             } else {
                 Grants::default()
             };
@@ -198,7 +199,7 @@ impl Portal {
 }
 
 /// What a new token for trackers grants: this content, or all that the user may have where none is named.
-fn grants(tx: &mut Tx<'_>, access: Access, ids: &[String], unix_now: u64, expires: u64) -> Result<Grants, Trouble> {
+fn grants(tx: &mut Tx<'_>, access: &Access, ids: &[String], unix_now: u64, expires: u64) -> Result<Grants, Trouble> {
     let mut contents = Vec::new();
     if !ids.is_empty() {
         for id in ids {

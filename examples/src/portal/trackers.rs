@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ppsp_auth::{Secret, throttle::Verdict, token::VerifyingKey};
+use ppsp_auth::{Secret, throttle::Verdict, token::{TokenText, VerifyingKey}};
 
 pub use super::db::trackers::{State, Tracker};
 use super::{
@@ -22,7 +22,7 @@ pub struct Enrolment {
     /// Its public key, a JSON Web Key.
     pub jwk: String,
     /// The code of the Portal, where it has it.
-    pub code: Option<zeroize::Zeroizing<String>>,
+    pub code: Option<TokenText>,
 }
 
 impl Portal {
@@ -49,7 +49,7 @@ impl Portal {
             state: State::Pending,
             created: now,
         };
-        let shown = enrolment.code.map(|code| self.code_hash(&code));
+        let shown = enrolment.code.map(|code| self.code_hash(code.as_str()));
         let enrolled = self.db().write(move |tx| {
             let mut state = State::Pending;
             if let Some(shown) = &shown {
