@@ -51,7 +51,8 @@ impl Access {
         unix_now: u64,
         expires: u64,
     ) -> Result<Option<Grants>, DbError> {
-        let swarms: Vec<_> = contents.iter().map(|content| content::swarms(tx, &content.id)).collect::<Result<_, _>>()?;
+        let swarms: Vec<_> =
+            contents.iter().map(|content| content::swarms(tx, &content.id)).collect::<Result<_, _>>()?;
         let contents: Vec<_> = contents.iter().zip(&swarms).map(|(content, swarms)| about(content, swarms)).collect();
         Ok(policy::grants(&self.user(), &contents, &self.policies, unix_now, expires).ok())
     }

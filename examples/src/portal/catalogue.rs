@@ -109,9 +109,7 @@ impl Portal {
         let id = details.content.id;
         let (bytes, trackers) = self
             .db()
-            .read(move |tx| {
-                Ok::<_, Refusal>((content::descriptor(tx, &id)?.ok_or(NO_CONTENT)?, trackers::all(tx)?))
-            })
+            .read(move |tx| Ok::<_, Refusal>((content::descriptor(tx, &id)?.ok_or(NO_CONTENT)?, trackers::all(tx)?)))
             .await?;
         let approved = trackers.into_iter().filter(|tracker| tracker.state == trackers::State::Approved);
         let urls: Vec<_> = approved.map(|tracker| tracker.url).collect();

@@ -3,11 +3,7 @@
 
 use std::fmt;
 
-use ppsp_auth::{
-    Password, Secret, UserName,
-    scram::Verifier,
-    token::Role,
-};
+use ppsp_auth::{Password, Secret, UserName, scram::Verifier, token::Role};
 use zeroize::Zeroizing;
 
 use super::{
@@ -102,4 +98,3 @@ fn admin() -> Result<UserName, Refusal> {
 
 /// Who did it, in the audit log, where it was nobody else.
 pub(super) const PORTAL: &str = "(portal)";
-

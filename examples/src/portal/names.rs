@@ -34,7 +34,8 @@ pub(super) fn tracker(text: &str) -> Result<(), Refusal> {
 }
 
 fn line(text: &str, most: usize) -> Option<()> {
-    let good = (1..=most).contains(&text.chars().count()) && !text.trim().is_empty() && !text.chars().any(char::is_control);
+    let good =
+        (1..=most).contains(&text.chars().count()) && !text.trim().is_empty() && !text.chars().any(char::is_control);
     good.then_some(())
 }
 

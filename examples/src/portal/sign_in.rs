@@ -144,9 +144,7 @@ fn refused(error: ScramError) -> Refusal {
     }
 }
 
-
 const WRONG: Refusal = Refusal::NotSignedIn("the user name or the password is wrong");
 
 /// Where one signs in (RFC 7235 §2.2).
 pub(super) const REALM: &str = "ppsp";
-

@@ -139,7 +139,10 @@ impl Portal {
                     }
                     let (role, access) = (caller.user.role, Access::of(tx, caller.user)?);
                     let (grants, swarm_groups) = grants_now(tx, &access, &claims, &swarms, now)?;
-                    Ok(Introspection::Active(Active { claims: Claims { grants, role, ..claims.clone() }, swarm_groups }))
+                    Ok(Introspection::Active(Active {
+                        claims: Claims { grants, role, ..claims.clone() },
+                        swarm_groups,
+                    }))
                 });
                 read.await?
             }
@@ -187,8 +190,7 @@ impl Portal {
         let tracker = read?.filter(|tracker| tracker.state == State::Approved);
         let key = tracker.and_then(|tracker| VerifyingKey::from_jwk(&tracker.jwk).ok());
         let key = key.ok_or_else(|| error(OauthErrorCode::InvalidClient, "this is no approved tracker"))?;
-        let checked =
-            asserted.check(&key, self.issuer(), DEFAULT_LEEWAY, unix_now, &mut lock(&self.0.replays));
+        let checked = asserted.check(&key, self.issuer(), DEFAULT_LEEWAY, unix_now, &mut lock(&self.0.replays));
         checked.map_err(|why| error(OauthErrorCode::InvalidClient, &why.to_string()))
     }
 
@@ -216,11 +218,8 @@ fn grants(tx: &mut Tx<'_>, access: &Access, ids: &[String], unix_now: u64, expir
         }
         return Ok(grants);
     }
-    let groups = if access.is_admin() {
-        content::groups(tx, Grants::MAX_NAMES as u64)?
-    } else {
-        access.allowed_groups()
-    };
+    let groups =
+        if access.is_admin() { content::groups(tx, Grants::MAX_NAMES as u64)? } else { access.allowed_groups() };
     let by_group = access.grants_of_groups(tx, &groups, unix_now, expires)?.ok_or_else(too_much)?;
     let granted: BTreeSet<&String> = by_group.as_slice().iter().flat_map(|grant| &grant.groups).collect();
     // What is not in a group that is granted as a whole: own content, single content, the rest of a group.

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use ppsp_auth::{Secret, throttle::Verdict, token::{TokenText, VerifyingKey}};
+use ppsp_auth::{
+    Secret,
+    throttle::Verdict,
+    token::{TokenText, VerifyingKey},
+};
 
 pub use super::db::trackers::{State, Tracker};
 use super::{

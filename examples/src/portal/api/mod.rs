@@ -97,7 +97,8 @@ impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
             (rejection.status(), Json(Error { error: "invalid_request", message })).into_response()
         })?;
         let read = serde_json::from_slice(&body);
-        read.map(Self).map_err(|error| Refusal::invalid(format!("the body is not what is expected: {error}")).into_response())
+        read.map(Self)
+            .map_err(|error| Refusal::invalid(format!("the body is not what is expected: {error}")).into_response())
     }
 }
 

@@ -71,7 +71,8 @@ pub(super) async fn metadata(State(portal): State<Portal>) -> impl IntoResponse 
 }
 
 fn form(body: Body) -> Result<Form, OauthError> {
-    let body = body.map_err(|_| OauthError::new(OauthErrorCode::InvalidRequest, "the form is malformed or too long"))?;
+    let body =
+        body.map_err(|_| OauthError::new(OauthErrorCode::InvalidRequest, "the form is malformed or too long"))?;
     Form::parse(&body)
 }
 
