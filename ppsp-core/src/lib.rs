@@ -14,6 +14,8 @@ extern crate std;
 mod addressing;
 mod bin;
 mod chunk;
+#[cfg(feature = "descriptor")]
+pub mod descriptor;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
