@@ -19,6 +19,28 @@ pub fn link(data: &[u8]) {
     assert!(link.file_name().is_none_or(|name| !name.contains(['/', '\\', '\0']) && name != ".."));
 }
 
+/// What is read as a descriptor is written as one that says the same, signed or not.
+#[cfg(feature = "descriptor")]
+pub fn descriptor(data: &[u8]) {
+    use crate::descriptor::Descriptor;
+    let Ok(read) = Descriptor::parse(data) else { return };
+    let xml = read.to_xml();
+    if xml.len() > Descriptor::MAX_LEN {
+        return;
+    }
+    let again = Descriptor::parse(xml.as_bytes()).unwrap();
+    assert_eq!(again.to_xml(), xml);
+    assert_eq!(again.representations(), read.representations());
+    assert_eq!(again.trackers(), read.trackers());
+    let signed = read.to_signed_xml("key", |_| [7; 64]);
+    let checked = Descriptor::parse_signed(signed.as_bytes(), |kid, bytes, signature| {
+        assert_eq!((kid, signature), ("key", &[7; 64]));
+        assert_eq!(bytes.len() + 88, signed.len());
+        Ok(())
+    });
+    assert_eq!(checked.map(|checked| checked.trackers()), Ok(read.trackers()));
+}
+
 /// Operations on sets of chunks, compared with a set of integers.
 pub fn range_set(data: &[u8]) {
     let mut bytes = Bytes(data);
@@ -227,6 +249,8 @@ mod tests {
     #[test]
     fn seeds() {
         corpus("link", link);
+        #[cfg(feature = "descriptor")]
+        corpus("descriptor", descriptor);
         corpus("range_set", range_set);
         corpus("verifier", verifier);
     }

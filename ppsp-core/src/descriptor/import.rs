@@ -2,7 +2,10 @@
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
-use super::{DASH, Descriptor, DescriptorError, swarm, xml::{Element, Node}};
+use super::{
+    DASH, Descriptor, DescriptorError, swarm,
+    xml::{Element, Node},
+};
 use crate::{HashAlg, SwarmMetadata};
 
 /// A root of whatever form as the root of an MPD with our elements.
@@ -109,7 +112,8 @@ impl<'a> Old<'a> {
                 found.map(|(_, value)| value.trim().to_owned())
             };
             let inner = element.elements().map(Element::content).find(|text| text.contains("://"));
-            let url = ["url", "href", "address"].into_iter().find_map(of).or(inner).unwrap_or_else(|| element.content());
+            let url =
+                ["url", "href", "address"].into_iter().find_map(of).or(inner).unwrap_or_else(|| element.content());
             if !url.is_empty() {
                 all.push((of("tier").and_then(|tier| tier.parse().ok()).unwrap_or(0), url));
             }

@@ -267,8 +267,14 @@ pub enum DescriptorError {
     #[error("a descriptor has at most {} bytes", Descriptor::MAX_LEN)]
     TooLong,
     /// More elements, deeper, more attributes, more trackers or Representations than a descriptor has.
-    #[error("at byte {at}: more than a descriptor holds (depth {}, {} elements, {} attributes each, {} trackers, {} Representations)",
-        xml::MAX_DEPTH, xml::MAX_ELEMENTS, xml::MAX_ATTRIBUTES, Descriptor::MAX_TRACKERS, Descriptor::MAX_REPRESENTATIONS)]
+    #[error(
+        "at byte {at}: more than a descriptor holds (depth {}, {} elements, {} attributes each, {} trackers, {} Representations)",
+        xml::MAX_DEPTH,
+        xml::MAX_ELEMENTS,
+        xml::MAX_ATTRIBUTES,
+        Descriptor::MAX_TRACKERS,
+        Descriptor::MAX_REPRESENTATIONS
+    )]
     TooMuch {
         /// Where.
         at: usize,
@@ -330,5 +336,20 @@ fn last_part(url: &str) -> Option<String> {
 const DASH: &str = "urn:mpeg:dash:schema:mpd:2011";
 /// What cannot stand in the path of a URL as it is.
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
-    .add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}').add(b'/').add(b':')
-    .add(b'\\').add(b'^').add(b'[').add(b']').add(b'|');
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'/')
+    .add(b':')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'[')
+    .add(b']')
+    .add(b'|');

@@ -38,10 +38,12 @@ impl Descriptor {
         check: impl FnOnce(&str, &[u8], &[u8; 64]) -> Result<(), SignatureError>,
     ) -> Result<Self, SignatureError> {
         let parsed = xml::parse(xml)?;
-        let mut all = parsed.root.elements().filter(|element| element.is(Self::NAMESPACE, "Signature"));
-        let (Some(element), None) = (all.next(), all.next()) else { return Err(SignatureError::Missing) };
-        let is_last = parsed.root.elements().next_back().is_some_and(|last| core::ptr::eq(last, element));
-        let (Some((begins, ends)), true) = (parsed.last, is_last) else { return Err(SignatureError::Missing) };
+        let is_signature = |element: &&Element| element.is(Self::NAMESPACE, "Signature");
+        let last = parsed.root.elements().next_back().filter(is_signature);
+        let (Some(element), 1) = (last, parsed.root.elements().filter(is_signature).count()) else {
+            return Err(SignatureError::Missing);
+        };
+        let (begins, ends) = parsed.last.ok_or(SignatureError::Missing)?;
         let (Some(before), Some(after)) = (xml.get(..begins), xml.get(ends..)) else {
             return Err(SignatureError::Missing);
         };

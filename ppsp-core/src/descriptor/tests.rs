@@ -75,7 +75,9 @@ fn an_mpd_is_enriched_and_keeps_what_it_had() {
     assert_eq!((found[1].mime.as_deref(), found[1].name.as_deref()), (Some("video/webm"), Some("b c.webm")));
     assert_eq!(found[1].swarm.as_ref().unwrap().discard_window, Some(78));
     assert_eq!(read.trackers(), [["https://t/?a&b"]]);
-    for kept in ["xsi:schemaLocation=", "<S t=\"0\" d=\"25600\" r=\"4\"/>", "x:attribute=\"&#10;kept\"", "text &lt;raw&gt; "] {
+    for kept in
+        ["xsi:schemaLocation=", "<S t=\"0\" d=\"25600\" r=\"4\"/>", "x:attribute=\"&#10;kept\"", "text &lt;raw&gt; "]
+    {
         assert!(xml.contains(kept), "{kept} is not in {xml}");
     }
     // ISO/IEC 23009-1: elements of others stand before SegmentTemplate.
@@ -165,14 +167,25 @@ fn bombs_and_nonsense_are_refused() {
     assert!(matches!(refused(&many), DescriptorError::TooMuch { .. }));
     assert_eq!(Descriptor::parse(b"<MPD>\xff</MPD>").unwrap_err(), DescriptorError::Utf8 { at: 5 });
     assert_eq!(refused("<html/>"), DescriptorError::Root("html".to_owned()));
-    for xml in ["", "<MPD>", "<MPD></mpd>", "<MPD/><MPD/>", "x<MPD/>", "<MPD/>x", "<p:MPD/>", "<MPD p:a=''/>", "<MPD a='' a=''/>", "<MPD"] {
+    for xml in [
+        "",
+        "<MPD>",
+        "<MPD></mpd>",
+        "<MPD/><MPD/>",
+        "x<MPD/>",
+        "<MPD/>x",
+        "<p:MPD/>",
+        "<MPD p:a=''/>",
+        "<MPD a='' a=''/>",
+        "<MPD",
+    ] {
         assert!(matches!(refused(xml), DescriptorError::Xml { .. }), "{xml}: {}", refused(xml));
     }
 }
 
 /// A signature that anybody can check: the length and the sum.
 fn sign(bytes: &[u8]) -> [u8; 64] {
-    let mut signature = [0; 64];
+    let mut signature = [0_u8; 64];
     bytes.iter().enumerate().for_each(|(at, byte)| signature[at % 64] = signature[at % 64].rotate_left(3) ^ byte);
     signature
 }

@@ -83,7 +83,8 @@ impl Element {
 
     /// The text that stands directly in it, without white space around.
     pub(super) fn content(&self) -> String {
-        let texts = self.children.iter().filter_map(|node| if let Node::Text(text) = node { Some(&**text) } else { None });
+        let texts =
+            self.children.iter().filter_map(|node| if let Node::Text(text) = node { Some(&**text) } else { None });
         texts.collect::<String>().trim().to_owned()
     }
 
