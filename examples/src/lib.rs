@@ -5,6 +5,7 @@ pub mod cli;
 pub mod cmd;
 pub mod http;
 pub mod net;
+pub mod portal;
 pub mod store;
 
 /// Bodies of the fuzz targets.

@@ -61,6 +61,9 @@ pub enum Command {
         /// The link: ppsp:…
         link: String,
     },
+    /// Run a Portal: users, catalogue, tokens
+    #[command(after_help = EXIT_CODES)]
+    Portal(PortalArgs),
     /// Show a swarm at work: one seed and some leechers, each a process, on this machine
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
@@ -166,6 +169,45 @@ pub struct GetArgs {
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
+}
+
+/// Flags of `portal`.
+#[derive(Args, Clone, Debug)]
+pub struct PortalArgs {
+    /// Directory for the database and the certificate; it is made where it is not there
+    #[arg(long, env = set("PPSP_DATA_DIR"), value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// TCP address and port to listen on [default: port 8443 of all addresses]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// PostgreSQL server to use in place of SQLite: postgres://user@localhost/ppsp. Several Portals may share it. A
+    /// password is better given in the environment, where other users do not see it
+    #[arg(long, env = set("PPSP_DATABASE"), hide_env_values = true, value_name = "URL")]
+    pub database: Option<String>,
+    /// URL by which clients and trackers know the Portal [default: the one last given, else from --listen]
+    #[arg(long, env = set("PPSP_PUBLIC_URL"), value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Let strangers make accounts for themselves, as viewers
+    #[arg(long, env = set("PPSP_OPEN_REGISTRATION"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub open_registration: Option<bool>,
+    /// Certificate chain (PEM) to show [default: one that is made once and kept in --data-dir]
+    #[arg(long, env = set("PPSP_TLS_CERT"), value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, env = set("PPSP_TLS_KEY"), value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak HTTP without TLS, on a loopback address only
+    #[arg(long, env = set("PPSP_INSECURE_HTTP"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub insecure_http: Option<bool>,
+    /// Serve counters for Prometheus there too, without TLS [default: at /metrics, for this machine]
+    #[arg(long, env = set("PPSP_METRICS_LISTEN"), value_name = "ADDR")]
+    pub metrics_listen: Option<Listen>,
+    /// Give the user admin a new password, print it, and end
+    #[arg(long, env = set("PPSP_RESET_ADMIN"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub reset_admin: Option<bool>,
 }
 
 /// Flags of `demo`.
