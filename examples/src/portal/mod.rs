@@ -21,6 +21,7 @@ mod id;
 mod keys;
 mod metrics;
 pub mod names;
+mod pages;
 pub mod rules;
 mod service;
 pub mod sessions;

@@ -1,4 +1,4 @@
-//! All doors of the Portal as one HTTP service: the interface for programs, and what operators look at.
+//! All doors of the Portal as one HTTP service: the interface for programs, the pages for people, and what operators look at.
 
 use std::pin::Pin;
 
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tower_service::Service;
 
-use super::{Portal, api};
+use super::{Portal, api, pages};
 use crate::http::metrics_page;
 
 /// What [`serve`](crate::http::serve) serves.
@@ -17,8 +17,7 @@ pub fn service(
     portal: Portal,
 ) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> + Clone + Send + Sync + 'static
 {
-    // The pages for people are merged in here.
-    let router: Router = Router::new().merge(api::routes()).with_state(portal.clone());
+    let router: Router = api::routes().merge(pages::routes()).with_state(portal.clone());
     move |request| {
         let (mut router, portal) = (router.clone(), portal.clone());
         Box::pin(async move {
