@@ -8,6 +8,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,21 @@ pub struct Postgres {
     dir: TempDir,
 }
 
+/// The server that the tests of one process share while any of them runs.
+static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+
 impl Postgres {
+    /// The one that other tests of this process use, or a new one, as [`start`](Self::start). It ends with the last of them.
+    pub fn shared() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Some(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Some(server)
+    }
+
     /// Starts one. `None`, with a word about it, where the programs are not installed; in CI that is a failure.
     pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
