@@ -194,6 +194,16 @@ impl PortalClient {
         self.ask("POST", path, Some(body)).await
     }
 
+    /// The status, where there is an answer.
+    pub async fn try_post(&self, path: &str, body: Value) -> Option<StatusCode> {
+        let login = self.login.as_ref().unwrap();
+        let request = Request::post(path)
+            .header(header::AUTHORIZATION, format!("Bearer {}", login.access_token))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into());
+        self.http.send(request.unwrap()).await.ok().map(|answer| answer.status())
+    }
+
     pub async fn put(&self, path: &str, body: Value) -> Answer {
         self.ask("PUT", path, Some(body)).await
     }
