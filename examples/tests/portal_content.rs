@@ -309,11 +309,24 @@ async fn trackers_enrol_with_the_code_or_wait_for_an_admin() {
 async fn strangers_cannot_fill_the_list_of_trackers() {
     let portal = TestPortal::start_with(|config| config.registrations.address.burst = 2).await;
     TestTracker::enrol(&portal, "https://one.example/", None).await;
-    TestTracker::enrol(&portal, "https://two.example/", None).await;
+    let known = TestTracker::enrol(&portal, "https://two.example/", None).await;
     let jwk: Value =
         serde_json::from_str(&ppsp_auth::token::SigningKey::from_seed(&[1; 32]).verifying_key().to_jwk()).unwrap();
     let body = json!({ "url": "https://three.example/", "name": "n", "key": jwk });
-    assert_eq!(portal.client().post("/api/v1/trackers", body).await.0, 429);
+    assert_eq!(portal.client().post("/api/v1/trackers", body.clone()).await.0, 429);
+    // A guess at the code is one of a stranger too. Who is known, or has the code, is none.
+    let with = |name: &str, value: Value| {
+        let mut body = body.clone();
+        body[name] = value;
+        body
+    };
+    assert_eq!(portal.client().post("/api/v1/trackers", with("code", "a guess".into())).await.0, 429);
+    let jwk: Value = serde_json::from_str(&known.key.verifying_key().to_jwk()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(portal.client().post("/api/v1/trackers", with("key", jwk.clone())).await.0, 202);
+    }
+    let code = portal.enrol_code.as_str();
+    assert_eq!(portal.client().post("/api/v1/trackers", with("code", code.into())).await.0, 201);
 }
 
 #[tokio::test]

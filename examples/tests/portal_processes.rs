@@ -229,3 +229,27 @@ fn two_processes_over_one_postgresql_are_one_portal() {
         assert!(admin.get("/api/v1/audit").await.1["entries"][0]["at"].as_u64().unwrap() <= unix_now());
     });
 }
+
+#[test]
+fn a_database_that_is_away_is_waited_for() {
+    let Some(mut server) = Postgres::start() else { return };
+    let place = Place::server(&server.database("away")).unwrap();
+    runtime().block_on(async {
+        let portal = TestPortal::start_at(place, |_| {}).await;
+        let admin = portal.admin().await;
+        server.kill();
+        let (status, body) = admin.get("/api/v1/users").await;
+        assert_eq!((status.as_u16(), body["error"].as_str()), (503, Some("temporarily_unavailable")));
+        assert_eq!(admin.get("/readyz").await.0, 503);
+        assert_eq!(admin.get("/healthz").await.0, 200);
+        let (status, body) = admin.form("/oauth/token", "grant_type=refresh_token&refresh_token=x").await;
+        assert_eq!((status.as_u16(), body["error"].as_str()), (400, Some("invalid_grant")), "no database is needed");
+        let form = format!("grant_type=refresh_token&refresh_token={}", admin.login.as_ref().unwrap().refresh_token);
+        let (status, body) = admin.form("/oauth/token", &form).await;
+        assert_eq!((status.as_u16(), body["error"].as_str()), (503, Some("temporarily_unavailable")));
+        server.start_again();
+        assert_eq!(admin.get("/readyz").await.0, 200);
+        assert_eq!(admin.get("/api/v1/users").await.0, 200);
+        assert_eq!(admin.form("/oauth/token", &form).await.0, 200);
+    });
+}

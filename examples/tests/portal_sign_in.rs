@@ -227,7 +227,7 @@ async fn sessions_are_seen_and_ended_by_their_user_and_by_admins() {
     assert_eq!(alice.delete(&format!("/api/v1/sessions/{id}"), None).await.0, 204);
     assert_eq!(elsewhere.get("/api/v1/sessions").await.0, 401);
     let id = &alice.login.as_ref().unwrap().session;
-    assert_eq!(ids(&admin.get("/api/v1/sessions?user=alice").await.1), [id.clone()]);
+    assert_eq!(ids(&admin.get("/api/v1/sessions?user=alice").await.1), [id.as_str()]);
     assert_eq!(ids(&admin.get("/api/v1/sessions?all=1").await.1).len(), 3);
     assert_eq!(admin.delete(&format!("/api/v1/sessions/{id}"), None).await.0, 204);
     assert_eq!(alice.get("/api/v1/sessions").await.0, 401);
@@ -350,6 +350,10 @@ async fn nonsense_is_refused_with_a_sentence() {
     let form = FormWriter::default().with("token", "x").finish();
     assert_eq!(admin.form("/oauth/introspect", &form).await.0, 401);
 
+    for path in ["/api/v1/sessions?all=yes", "/api/v1/login?cookie=yes"] {
+        let (status, body) = admin.get(path).await;
+        assert_eq!((status.as_u16(), body["error"].as_str()), (400, Some("invalid_request")), "{path}");
+    }
     for bad in ["Bearer", "Bearer a b", "Bearer x.y.z", "Basic YTpi", "SCRAM-SHA-256 data=====", ""] {
         let answer = admin.raw(Method::GET, "/api/v1/sessions", Some(bad), "", "".into()).await;
         assert!([400, 401].contains(&answer.status().as_u16()), "{bad}");
