@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 mod addresses;
+mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -21,6 +22,7 @@ pub mod registration;
 mod transition;
 
 pub use addresses::{MAX_KEPT_ADDRS, reachable};
+pub use client::{ClientConfig, ClientEvent, Counters, Failure, Outgoing, Participation, TrackerClient};
 pub use gate::{Gate, Principal};
 pub use machine::{
     Context, Flag, Inconsistency, ListPolicy, Shares, SwarmView, Tracker, TrackerConfig, TrackerStats, Wanted,
