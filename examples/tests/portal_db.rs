@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::sync::OnceLock;
-
 use common::{Place as Dir, postgres::Postgres};
 use ppsp_auth::{
     Password, Secret, UserName,
@@ -26,19 +24,15 @@ use ppsp_examples::portal::db::{
 /// Runs a test with an empty database of each kind.
 fn with_both<F: Future<Output = ()>>(name: &str, test: impl Fn(Db) -> F) {
     let dir = Dir::new();
-    for place in [Some(Place::File(dir.path("db"))), server(name)].into_iter().flatten() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { test(Db::open(place).await.unwrap()).await });
+    let server = Postgres::shared();
+    let on_server = server.as_ref().map(|server| Place::server(&server.database(name)).unwrap());
+    for place in [Some(Place::File(dir.path("db"))), on_server].into_iter().flatten() {
+        runtime().block_on(async { test(Db::open(place).await.unwrap()).await });
     }
 }
 
-/// A new database of this name on a server that ends with the test.
-fn server(name: &str) -> Option<Place> {
-    thread_local!(static SERVER: OnceLock<Option<Postgres>> = const { OnceLock::new() });
-    SERVER.with(|server| {
-        let server = server.get_or_init(Postgres::start).as_ref()?;
-        Some(Place::server(&server.database(name)).unwrap())
-    })
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn name(text: &str) -> UserName {
@@ -290,9 +284,10 @@ async fn count(node: &Db) -> Result<(), DbError> {
 #[test]
 fn several_may_open_an_empty_database_and_write_at_the_same_time() {
     let dir = Dir::new();
-    for place in [Some(Place::File(dir.path("db"))), server("together")].into_iter().flatten() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+    let server = Postgres::shared();
+    let on_server = server.as_ref().map(|server| Place::server(&server.database("together")).unwrap());
+    for place in [Some(Place::File(dir.path("db"))), on_server].into_iter().flatten() {
+        runtime().block_on(async {
             let (a, b, c) = tokio::join!(Db::open(place.clone()), Db::open(place.clone()), Db::open(place));
             let nodes = [a.unwrap(), b.unwrap(), c.unwrap()];
             // Each adds one to what it read. None of that is lost, whoever was in the way of whom.
@@ -308,10 +303,10 @@ fn several_may_open_an_empty_database_and_write_at_the_same_time() {
 
 #[test]
 fn connections_that_died_are_replaced() {
-    let Some(place) = server("dying") else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let (Place::Server(config), ..) = (place.clone(), ()) else { unreachable!() };
+    let Some(server) = Postgres::shared() else { return };
+    let place = Place::server(&server.database("dying")).unwrap();
+    runtime().block_on(async {
+        let Place::Server(config) = place.clone() else { unreachable!() };
         let db = Db::open(place).await.unwrap();
         db.write(|tx| settings::put(tx, Setting::Key, b"1")).await.unwrap();
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
@@ -327,8 +322,7 @@ fn connections_that_died_are_replaced() {
 fn a_database_of_the_future_is_refused() {
     let dir = Dir::new();
     let path = dir.path("db");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         drop(Db::open(Place::File(path.clone())).await.unwrap());
         let file = rusqlite::Connection::open(&path).unwrap();
         file.execute("INSERT INTO schema_steps (step) VALUES (1000)", []).unwrap();

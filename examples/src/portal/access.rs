@@ -59,7 +59,7 @@ impl Access {
 
     /// What a token grants that opens these catalogue groups until then.
     ///
-    /// Of a group in which some content is denied to the user nothing is granted here; [`denies_in`](Self::denies_in).
+    /// Nothing is granted here of a group in which some content is denied to the user: the rest of it has to be granted by name.
     pub(super) fn grants_of_groups(
         &self,
         tx: &mut Tx<'_>,
@@ -85,7 +85,7 @@ impl Access {
     }
 
     /// The catalogue groups in which some content is denied to the user by a policy about that content.
-    pub(super) fn denied_groups(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
+    fn denied_groups(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
         let mut groups = Vec::new();
         for policy in self.policies.iter().filter(|policy| policy.effect == Effect::Deny) {
             if let What::Content(id) = &policy.what

@@ -45,7 +45,7 @@ use ppsp_auth::{
 
 pub use error::Refusal;
 pub use first_start::{FirstStart, reset_admin};
-pub use service::{metrics, service};
+pub use service::{Answer, metrics, service};
 pub use sessions::Caller;
 pub use sign_in::{SignIn, SignedIn};
 

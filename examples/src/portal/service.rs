@@ -12,11 +12,11 @@ use tower_service::Service;
 use super::{Portal, api, pages};
 use crate::http::metrics_page;
 
+/// An answer that is being made.
+pub type Answer = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
 /// What [`serve`](crate::http::serve) serves.
-pub fn service(
-    portal: Portal,
-) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> + Clone + Send + Sync + 'static
-{
+pub fn service(portal: Portal) -> impl Fn(Request<Incoming>) -> Answer + Clone + Send + Sync + 'static {
     let router: Router = api::routes().merge(pages::routes()).with_state(portal.clone());
     move |request| {
         let (mut router, portal) = (router.clone(), portal.clone());
@@ -37,10 +37,7 @@ pub fn service(
 }
 
 /// The counters of this process, for Prometheus: for a listener of its own.
-pub fn metrics(
-    portal: Portal,
-) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> + Clone + Send + Sync + 'static
-{
+pub fn metrics(portal: Portal) -> impl Fn(Request<Incoming>) -> Answer + Clone + Send + Sync + 'static {
     move |_request| {
         let portal = portal.clone();
         Box::pin(async move { portal.metrics_page() })

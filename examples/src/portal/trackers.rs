@@ -41,9 +41,6 @@ impl Portal {
         let key = VerifyingKey::from_jwk(&enrolment.jwk).map_err(|error| Refusal::invalid(error.to_string()))?;
         check_url(&enrolment.url)?;
         names::tracker(&enrolment.name)?;
-        if let Verdict::Wait(wait) = lock(&self.0.enrolments).admit(self.now(), remote) {
-            return Err(Refusal::Wait(wait));
-        }
         let now = unix_now();
         let new = Tracker {
             id: key.id().to_string(),
@@ -54,15 +51,26 @@ impl Portal {
             created: now,
         };
         let shown = enrolment.code.map(|code| self.code_hash(code.as_str()));
-        let enrolled = self.db().write(move |tx| {
-            let mut state = State::Pending;
-            if let Some(shown) = &shown {
+        let id = new.id.clone();
+        let (kept, known) = self
+            .db()
+            .read(move |tx| {
                 let kept = settings::find(tx, Setting::EnrolCode)?.and_then(|kept| kept.try_into().ok());
-                if kept.map(Secret::new).as_ref() != Some(shown) {
-                    return Err(Refusal::Forbidden("the enrolment code is wrong"));
-                }
-                state = State::Approved;
-            }
+                Ok::<_, Refusal>((kept.map(Secret::new), trackers::find(tx, &id)?.is_some()))
+            })
+            .await?;
+        let proven = shown.is_some() && shown == kept;
+        // Those that are known, or know the code, may ask as often as they like: a tracker does so at each start.
+        if !(proven || known && shown.is_none())
+            && let Verdict::Wait(wait) = lock(&self.0.enrolments).admit(self.now(), remote)
+        {
+            return Err(Refusal::Wait(wait));
+        }
+        if shown.is_some() && !proven {
+            return Err(Refusal::Forbidden("the enrolment code is wrong"));
+        }
+        let state = if proven { State::Approved } else { State::Pending };
+        let enrolled = self.db().write(move |tx| {
             let known = trackers::find(tx, &new.id)?;
             match &known {
                 // What an admin has decided a code does not undo.

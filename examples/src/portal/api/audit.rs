@@ -1,12 +1,9 @@
 //! The audit log.
 
-use axum::{
-    extract::{Query, State},
-    response::IntoResponse,
-};
+use axum::{extract::State, response::IntoResponse};
 use serde::{Deserialize, Serialize};
 
-use super::Json;
+use super::{Asked, Json};
 use crate::portal::{Caller, Portal, Refusal};
 
 #[derive(Serialize)]
@@ -28,7 +25,7 @@ pub(super) struct After {
 pub(super) async fn list(
     State(portal): State<Portal>,
     caller: Caller,
-    Query(After { after }): Query<After>,
+    Asked(After { after }): Asked<After>,
 ) -> Result<impl IntoResponse, Refusal> {
     #[derive(Serialize)]
     struct List {

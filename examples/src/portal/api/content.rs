@@ -1,13 +1,13 @@
 //! The catalogue.
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, State},
     response::IntoResponse,
 };
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use super::{Json, Sent};
+use super::{Asked, Json, Sent};
 use crate::portal::{
     Caller, Portal, Refusal,
     catalogue::{Content, Details, NewContent},
@@ -54,7 +54,7 @@ pub(super) struct Sought {
 pub(super) async fn catalogue(
     State(portal): State<Portal>,
     caller: Caller,
-    Query(Sought { q, after }): Query<Sought>,
+    Asked(Sought { q, after }): Asked<Sought>,
 ) -> Result<impl IntoResponse, Refusal> {
     #[derive(Serialize)]
     struct List {

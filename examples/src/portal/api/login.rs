@@ -2,14 +2,14 @@
 
 use axum::{
     Extension,
-    extract::{Query, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ppsp_auth::scram::Challenge;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Json, authorization};
+use super::{Asked, Error, Json, authorization};
 use crate::{
     http::Remote,
     portal::{Portal, Refusal, SignIn, cookie},
@@ -39,7 +39,7 @@ struct SignedIn<'a> {
 pub(super) async fn login(
     State(portal): State<Portal>,
     Extension(remote): Extension<Remote>,
-    Query(wanted): Query<Wanted>,
+    Asked(wanted): Asked<Wanted>,
     headers: HeaderMap,
 ) -> Response {
     let answered = match authorization(&headers) {

@@ -16,7 +16,7 @@ mod users;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts, Request},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts, Query, Request},
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post, put},
 };
@@ -99,6 +99,18 @@ impl<T: DeserializeOwned> FromRequest<Portal> for Sent<T> {
         let read = serde_json::from_slice(&body);
         read.map(Self)
             .map_err(|error| Refusal::invalid(format!("the body is not what is expected: {error}")).into_response())
+    }
+}
+
+/// The parameters of a request's URL.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned> FromRequestParts<Portal> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, portal: &Portal) -> Result<Self, Refusal> {
+        let query = Query::from_request_parts(parts, portal).await;
+        query.map(|Query(asked)| Self(asked)).map_err(|rejection| Refusal::invalid(rejection.body_text()))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Sessions.
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, State},
     response::IntoResponse,
 };
 use http::StatusCode;
 use ppsp_auth::UserName;
 use serde::{Deserialize, Serialize};
 
-use super::Json;
+use super::{Asked, Json};
 use crate::portal::{Caller, Portal, Refusal, sessions::Session};
 
 #[derive(Serialize)]
@@ -34,7 +34,7 @@ pub(super) struct Whose {
 pub(super) async fn list(
     State(portal): State<Portal>,
     caller: Caller,
-    Query(whose): Query<Whose>,
+    Asked(whose): Asked<Whose>,
 ) -> Result<impl IntoResponse, Refusal> {
     #[derive(Serialize)]
     struct List {

@@ -2,14 +2,14 @@
 
 use axum::{
     Extension,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     response::IntoResponse,
 };
 use http::StatusCode;
 use ppsp_auth::{UserName, scram::Verifier, token::Role};
 use serde::{Deserialize, Serialize};
 
-use super::{Json, Sent, user_name};
+use super::{Asked, Json, Sent, user_name};
 use crate::{
     http::Remote,
     portal::{
@@ -63,7 +63,7 @@ pub(super) struct After {
 pub(super) async fn list(
     State(portal): State<Portal>,
     caller: Caller,
-    Query(After { after }): Query<After>,
+    Asked(After { after }): Asked<After>,
 ) -> Result<impl IntoResponse, Refusal> {
     #[derive(Serialize)]
     struct List {
