@@ -1,9 +1,13 @@
-//! Which swarm actions a CONNECT may ask for: RFC 7846 §4.1.1, Table 6, for the states of Figure 5.
+//! What becomes of a request: RFC 7846 §2.3.2, and §4.1.1 with Table 6, for the states of Figure 5.
 //!
-//! A pure function of what is recorded and what is asked, so that every directory decides alike. Who asks, and whether
-//! that principal may take part in a swarm, is not checked here.
+//! Pure functions of what is recorded and what is asked, so that every directory decides alike.
 
-use crate::message::{Action, Code, PeerMode, SwarmAction};
+use alloc::vec::Vec;
+
+use crate::{
+    Gate, Principal,
+    message::{Action, Code, PeerMode, Request, RequestData, SwarmAction},
+};
 
 /// The state of a registration after a CONNECT (RFC 7846 Figure 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,56 @@ pub struct Refusal {
     pub code: Code,
     /// True when the registration ends with the refusal.
     pub terminate: bool,
+}
+
+/// What becomes of a request of a registered peer, or of one that wants to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Memberships, by their place among those joined, that the principal is no longer allowed: they end, whatever the
+    /// result. When none is left, so does the registration.
+    pub revoked: Vec<usize>,
+    /// Is it done?
+    pub result: Result<Next, Refusal>,
+}
+
+/// Decides on a request. `joined` are the swarms of the peer with its mode in each, or none while it is not registered (START).
+/// The peer identifier has been checked.
+///
+/// The gate is asked for each membership and each JOIN: who may no longer take part is taken out, and gets 03.
+pub fn decide(
+    request: &Request<'_>,
+    joined: Option<&[(&str, PeerMode)]>,
+    principal: &Principal,
+    gate: &dyn Gate,
+) -> Decision {
+    let refuse = |code| Err(Refusal { code, terminate: joined.is_none() });
+    let all = joined.unwrap_or_default();
+    let revoked: Vec<usize> = (0..all.len()).filter(|&at| !gate.may(principal, all[at].0, all[at].1)).collect();
+    let is_member = |swarm: &str| all.iter().enumerate().any(|(at, one)| one.0 == swarm && !revoked.contains(&at));
+    if !all.is_empty() && revoked.len() == all.len() {
+        return Decision { revoked, result: refuse(Code::FORBIDDEN) };
+    }
+    let result = match &request.data {
+        RequestData::Connect(connect) => {
+            let rest: Vec<_> = (0..all.len()).filter(|at| !revoked.contains(at)).map(|at| all[at]).collect();
+            check_actions(joined.map(|_| &rest[..]), &connect.actions).and_then(|next| {
+                let may = |action: &SwarmAction<'_>| match (action.action.known(), action.peer_mode.known()) {
+                    (Some(Action::Join), Some(mode)) => gate.may(principal, &action.swarm_id, mode),
+                    _ => true,
+                };
+                if connect.actions.iter().all(may) { Ok(next) } else { refuse(Code::FORBIDDEN) }
+            })
+        }
+        // RFC 7846 §2.3.2 B: FIND and STAT_REPORT of a peer that is not registered.
+        _ if joined.is_none() => refuse(Code::FORBIDDEN),
+        // §2.3.2 C: a swarm that it is not in.
+        RequestData::Find(find) if !is_member(&find.swarm_id) => refuse(Code::FORBIDDEN),
+        RequestData::StatReport(report) if !report.stats.iter().all(|stat| is_member(&stat.swarm_id)) => {
+            refuse(Code::FORBIDDEN)
+        }
+        RequestData::Find(_) | RequestData::StatReport(_) => Ok(Next::Tracking),
+    };
+    Decision { revoked, result }
 }
 
 /// Decides on the swarm actions of a CONNECT as a whole: all of them are done, or none.
