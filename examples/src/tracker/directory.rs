@@ -1,18 +1,17 @@
-//! Where registrations are kept: in the memory of this process. A directory elsewhere is another variant; what it decides
-//! comes from the same `transition` of `ppsp-tracker-proto`.
+//! Where registrations are kept: in the memory of this process. A directory elsewhere is another variant here; it decides by
+//! the same rules of `ppsp-tracker-proto`.
 
 use std::{net::IpAddr, sync::Mutex};
 
 use ppsp_auth::Secret;
 use ppsp_core::Instant;
-use ppsp_tracker_proto::{
-    Config, Context, Principal, Stats, Totals, Tracker,
-    message::{Code, PeerMode},
-};
+use ppsp_tracker_proto::{Context, Principal, Tracker, TrackerConfig, TrackerStats, message::Code};
+use serde::Serialize;
 
 use super::{gate::RequestGate, lock};
 
 /// The registrations of a tracker.
+#[derive(Debug)]
 pub enum Directory {
     /// Of this node alone. A request holds it for microseconds, so that threads may share it.
     Memory(Mutex<Tracker>),
@@ -29,41 +28,62 @@ pub struct Asker<'a> {
     pub gate: RequestGate<'a>,
 }
 
-/// Reports of a swarm that do not fit together.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Inconsistent {
-    /// The swarm.
-    pub swarm_id: String,
-    /// Its members that have the content.
-    pub seeders: usize,
-    /// Its other members.
-    pub leeches: usize,
-    /// Bytes that peers say to have sent.
-    pub uploaded: u64,
-    /// Bytes that peers say to have received.
-    pub downloaded: u64,
-    /// The part of these that nobody says to have sent.
-    pub unexplained: u64,
-    /// Reports that contradict an earlier one of the same peer, or its mode.
-    pub doubtful: u64,
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Answered {
+    /// The error code of the answer.
+    pub code: Code,
+    /// Whether the session of who asked has a registration now.
+    pub registered: bool,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Population {
+    /// Registered peers.
+    pub peers: usize,
+    /// Swarms with members.
+    pub swarms: usize,
+    /// Reports that could not be true, since the start.
+    pub flagged: u64,
+    /// What was done, since the start.
+    pub done: TrackerStats,
+}
+
+/// A report that cannot be true, for the operator.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// When it came, in Unix seconds.
+    pub at: u64,
+    /// Whose it is.
+    pub peer: String,
+    /// The swarm that it is about.
+    pub swarm: String,
+    /// What is wrong with it.
+    pub why: &'static str,
 }
 
 impl Directory {
-    /// An empty one in memory. The seed must be secret and never used again.
-    pub fn memory(config: Config, seed: &Secret) -> Self {
+    /// An empty one in memory. Lists are drawn by chance from the seed.
+    pub fn memory(config: TrackerConfig, seed: &Secret) -> Self {
         Self::Memory(Mutex::new(Tracker::new(config, *seed.as_bytes())))
     }
 
-    /// Answers a request: appends the body of the response, and gives its error code.
+    /// Answers a request: appends the body of the response.
     #[expect(clippy::unused_async, reason = "a directory elsewhere has to wait")]
-    pub async fn handle(&self, now: Instant, asker: Asker<'_>, body: &[u8], out: &mut Vec<u8>) -> Code {
+    pub async fn handle(&self, now: Instant, asker: Asker<'_>, body: &[u8], out: &mut Vec<u8>) -> Answered {
         match self {
-            Self::Memory(tracker) => lock(tracker).handle(now, &asker.context(), body, out),
+            Self::Memory(tracker) => {
+                let mut tracker = lock(tracker);
+                let context = Context { remote: asker.remote, principal: Some(asker.principal), gate: &asker.gate };
+                let code = tracker.handle(now, &context, body, out);
+                Answered { code, registered: tracker.has_session(asker.principal.session) }
+            }
         }
     }
 
-    /// Ends the registrations of a session, and gives their number.
-    pub fn end_session(&self, session: u128) -> usize {
+    /// Ends the registrations of a session.
+    pub fn end_session(&self, session: u128) {
         match self {
             Self::Memory(tracker) => lock(tracker).end_session(session),
         }
@@ -72,44 +92,45 @@ impl Directory {
     /// Forgets peers that were silent for too long.
     pub fn forget(&self, now: Instant) {
         match self {
-            Self::Memory(tracker) => lock(tracker).handle_timeout(now),
-        }
-    }
-
-    /// What this node did, and what there is.
-    pub fn stats(&self) -> Stats {
-        match self {
-            Self::Memory(tracker) => lock(tracker).stats(),
-        }
-    }
-
-    /// The swarms whose reports do not fit together, at most `limit`. Looks at all swarms.
-    pub fn inconsistent(&self, limit: usize) -> Vec<Inconsistent> {
-        match self {
             Self::Memory(tracker) => {
-                let tracker = lock(tracker);
-                let doubtful = tracker.swarms().filter(|swarm| is_flagged(&swarm.totals)).take(limit);
-                doubtful.map(|swarm| Inconsistent {
-                    swarm_id: swarm.swarm_id.to_owned(),
-                    seeders: swarm.population.of(PeerMode::Seeder),
-                    leeches: swarm.population.of(PeerMode::Leech),
-                    uploaded: swarm.totals.uploaded,
-                    downloaded: swarm.totals.downloaded,
-                    unexplained: swarm.totals.unexplained(),
-                    doubtful: swarm.totals.doubtful,
-                }).collect()
+                let due = |tracker: &Tracker| tracker.poll_timeout().is_some_and(|at| at <= now);
+                // A thousand at a time: requests come in between.
+                while due(&lock(tracker)) {
+                    lock(tracker).handle_timeout(now);
+                }
             }
         }
     }
-}
 
-impl<'a> Asker<'a> {
-    /// The same in the machine's words.
-    pub fn context(&self) -> Context<'_> {
-        Context { remote: self.remote, principal: Some(self.principal), gate: &self.gate }
+    /// What there is, and what was done.
+    pub fn population(&self) -> Population {
+        match self {
+            Self::Memory(tracker) => {
+                let tracker = lock(tracker);
+                Population {
+                    peers: tracker.peer_count(),
+                    swarms: tracker.swarm_count(),
+                    flagged: tracker.flag_count(),
+                    done: *tracker.stats(),
+                }
+            }
+        }
     }
-}
 
-fn is_flagged(totals: &Totals) -> bool {
-    totals.is_inconsistent() || totals.doubtful > 0
+    /// The last reports that cannot be true, the oldest first.
+    pub fn reports(&self) -> Vec<Report> {
+        match self {
+            Self::Memory(tracker) => {
+                let tracker = lock(tracker);
+                let report = |flag: &ppsp_tracker_proto::Flag| Report {
+                    // The clock of the service counts from the Unix epoch.
+                    at: flag.at.as_micros() / 1_000_000,
+                    peer: flag.peer.to_string(),
+                    swarm: flag.swarm.to_string(),
+                    why: flag.why.name(),
+                };
+                tracker.flags().map(report).collect()
+            }
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub struct RequestGate<'a> {
 }
 
 impl Gate for RequestGate<'_> {
-    fn may(&self, swarm: &str, mode: PeerMode) -> bool {
+    fn may(&self, _: &Principal, swarm: &str, mode: PeerMode) -> bool {
         let action = match mode {
             PeerMode::Leech => Action::Leech,
             PeerMode::Seeder => Action::Seeder,

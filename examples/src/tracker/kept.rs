@@ -1,17 +1,11 @@
 //! What a tracker keeps between its runs: its own key, by which the Portal knows it, and the key of peer identifiers.
 
-use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
+use std::{fs, io, path::Path};
 
 use ppsp_auth::{Secret, token::SigningKey};
 use zeroize::Zeroizing;
 
 use crate::{cli::exit::Failure, http::write_private};
-
-/// Makes the directory where it is not there; nobody else may look into it.
-pub fn make_dir(dir: &Path) -> Result<(), Failure> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| Failure::other(format!("{}: {error}", dir.display())))
-}
 
 /// The tracker's own key: `tracker-key.jwk`, made once.
 ///

@@ -54,7 +54,7 @@ impl TrackerService {
         let Some(place) = &self.0.doors.bearer else { return };
         if place.set(Arc::clone(&door)).is_ok() {
             let tracker = self.clone();
-            tokio::spawn(door.run(move |session| _ = tracker.0.directory.end_session(session)));
+            tokio::spawn(door.run(move |session| tracker.0.directory.end_session(session)));
         }
     }
 
@@ -78,19 +78,19 @@ impl TrackerService {
     }
 }
 
-/// Requests that came through no door, by error code.
+/// Requests that came through no door, by error code: 01 to 06.
 #[derive(Debug, Default)]
-struct Rejections([AtomicU64; 7]);
+struct Rejections([AtomicU64; 6]);
 
 impl Rejections {
     fn count(&self, code: Code) {
-        if let Some(counter) = self.0.get(usize::from(code.0)) {
+        if let Some(counter) = usize::from(code.0).checked_sub(1).and_then(|at| self.0.get(at)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn counts(&self) -> [u64; 7] {
-        std::array::from_fn(|code| self.0[code].load(Ordering::Relaxed))
+    fn counts(&self) -> [u64; 6] {
+        std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed))
     }
 }
 

@@ -7,8 +7,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use serde_json::json;
@@ -21,8 +21,9 @@ type Answer = Response<Full<Bytes>>;
 impl TrackerService {
     /// Answers a request of an operator, for a listener of its own.
     pub async fn answer_operator<B>(&self, request: Request<B>) -> Answer {
-        self.look(request.method(), request.uri().path(), true)
-            .unwrap_or_else(|| sentence(StatusCode::NOT_FOUND, "there is /metrics, /healthz, /readyz and /operator/reports"))
+        self.look(request.method(), request.uri().path(), true).unwrap_or_else(|| {
+            sentence(StatusCode::NOT_FOUND, "there is /metrics, /healthz, /readyz and /operator/reports")
+        })
     }
 
     /// What peers' listener shows of it: to strangers only whether it works.
@@ -36,7 +37,9 @@ impl TrackerService {
             (&Method::GET | &Method::HEAD, "/healthz") => Some(sentence(StatusCode::OK, "alive")),
             (&Method::GET | &Method::HEAD, "/readyz") => Some(match self.ready() {
                 true => sentence(StatusCode::OK, "ready"),
-                false => sentence(StatusCode::SERVICE_UNAVAILABLE, "not ready: the Portal has not let this tracker in yet"),
+                false => {
+                    sentence(StatusCode::SERVICE_UNAVAILABLE, "not ready: the Portal has not let this tracker in yet")
+                }
             }),
             (&Method::GET, "/metrics") if trusted => Some(self.metrics_page()),
             (&Method::GET, "/operator/reports") if trusted => Some(self.reports()),
@@ -51,8 +54,8 @@ impl TrackerService {
     }
 
     fn reports(&self) -> Answer {
-        let reports = self.0.directory.inconsistent(MAX_REPORTS);
-        let mut answer = Response::new(Full::new(Bytes::from(json!({ "reports": reports }).to_string())));
+        let (all, last) = (self.0.directory.population().flagged, self.0.directory.reports());
+        let mut answer = Response::new(Full::new(Bytes::from(json!({ "flagged": all, "last": last }).to_string())));
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         answer
     }
@@ -69,18 +72,14 @@ impl fmt::Debug for Looked {
 
 impl Collector for Looked {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let tracker = &self.0.0;
-        let stats = tracker.directory.stats();
-        let flagged = tracker.directory.inconsistent(usize::MAX).len() as u64;
+        let (tracker, there) = (&self.0.0, self.0.0.directory.population());
         let (tokens, asked, away) = self.0.bearer().map_or_else(Default::default, |door| {
             let (tokens, asked) = door.counts();
             (tokens, asked, door.is_portal_away())
         });
         let gauges = [
-            ("peers", "Registered peers", stats.peers as u64),
-            ("swarms", "Swarms with members", stats.swarms as u64),
-            ("memberships", "Memberships of all peers", stats.memberships as u64),
-            ("inconsistent_reports", "Swarms whose reports do not fit together", flagged),
+            ("peers", "Registered peers", there.peers as u64),
+            ("swarms", "Swarms with members", there.swarms as u64),
             ("tokens", "Access tokens that are known", tokens as u64),
             ("portal_away", "1 while the Portal does not answer", away.into()),
             ("ready", "1 while requests can be granted", self.0.ready().into()),
@@ -90,11 +89,10 @@ impl Collector for Looked {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let counters = [
-            ("repeated", "Answers that were given a second time", stats.repeated),
-            ("registered", "Peers that registered", stats.registered),
-            ("expired", "Peers that were silent for too long", stats.expired),
-            ("barred", "Memberships that ended because a token does not allow them any more", stats.barred),
-            ("doubtful", "Reports that contradict an earlier one or the mode", stats.doubtful),
+            ("repeated", "Requests that were repeated, and got the answer that they had", there.done.repeated),
+            ("timed_out", "Peers that were silent for too long", there.done.timed_out),
+            ("revoked", "Memberships that ended because they were allowed no longer", there.done.revoked),
+            ("inconsistent_reports", "Reports that could not be true", there.flagged),
             ("introspections", "Questions that the Portal answered", asked.answered),
             ("introspections_failed", "Questions that the Portal did not answer", asked.failed),
         ];
@@ -102,17 +100,26 @@ impl Collector for Looked {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
-        let by_code = |counts: [u64; 7], mut encoder: MetricEncoder<'_>| {
-            (0..).zip(counts).try_for_each(|(code, count): (u8, u64)| {
-                ConstCounter::new(count).encode(encoder.encode_family(&[("error_code", format!("{code:02}"))])?)
-            })
-        };
-        let kind = ConstCounter::new(0_u64).metric_type();
-        by_code(stats.answers, encoder.encode_descriptor("answers", "Answers by error code", None, kind)?)?;
-        let help = "Requests that came through no door, by error code";
-        by_code(tracker.rejected.counts(), encoder.encode_descriptor("rejected", help, None, kind)?)
+        let granted =
+            [("CONNECT", there.done.connects), ("FIND", there.done.finds), ("STAT_REPORT", there.done.stat_reports)];
+        family(&mut encoder, "granted", "Requests that were granted", "message", granted)?;
+        // RFC 7846 §4.3.
+        let codes = ["01", "02", "03", "04", "05", "06"];
+        let refused = codes.into_iter().zip(there.done.errors);
+        family(&mut encoder, "refused", "Requests that were refused", "error_code", refused)?;
+        let rejected = codes.into_iter().zip(tracker.rejected.counts());
+        family(&mut encoder, "rejected", "Requests that came through no door", "error_code", rejected)
     }
 }
 
-/// The most that are shown at a time.
-const MAX_REPORTS: usize = 1000;
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    let mut counts = counts.into_iter();
+    counts.try_for_each(|(value, count)| ConstCounter::new(count).encode(encoder.encode_family(&[(label, value)])?))
+}

@@ -1,7 +1,10 @@
 //! The Portal as the tracker sees it: who it is, its keys, its clock, and its answers about tokens.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -19,12 +22,12 @@ use serde_json::json;
 use super::date;
 use crate::http::{HttpClient, HttpError};
 
-/// A Portal that was reached once, and the key by which it knows this tracker.
+/// A Portal, and the key by which it knows this tracker.
 #[derive(Debug)]
 pub struct Portal {
     client: HttpClient,
     key: SigningKey,
-    issuer: String,
+    issuer: OnceLock<String>,
     /// By how many seconds the Portal's clock is before ours.
     ahead: AtomicI64,
 }
@@ -54,27 +57,31 @@ pub enum PortalError {
 }
 
 impl Portal {
-    /// Asks a Portal who it is. `key` is the tracker's own.
+    /// A Portal to [`meet`](Self::meet). `key` is the tracker's own.
+    pub fn new(client: HttpClient, key: SigningKey) -> Self {
+        Self { client, key, issuer: OnceLock::new(), ahead: AtomicI64::new(0) }
+    }
+
+    /// Asks the Portal who it is, and what time it is there.
     ///
     /// # Errors
     ///
     /// [`PortalError`].
-    pub async fn meet(client: HttpClient, key: SigningKey) -> Result<Self, PortalError> {
+    pub async fn meet(&self) -> Result<(), PortalError> {
         #[derive(Deserialize)]
         struct Metadata {
             issuer: String,
         }
-        let mut portal = Self { client, key, issuer: String::new(), ahead: AtomicI64::new(0) };
         // The name in tokens may be another than the URL by which we reach it: TLS says that it is the one meant.
-        let body = portal.get("/.well-known/oauth-authorization-server").await?;
-        let read: Metadata = serde_json::from_slice(&body).map_err(strange)?;
-        portal.issuer = read.issuer;
-        Ok(portal)
+        let read: Metadata =
+            serde_json::from_slice(&self.get("/.well-known/oauth-authorization-server").await?).map_err(strange)?;
+        self.issuer.get_or_init(|| read.issuer);
+        Ok(())
     }
 
-    /// The name of the Portal in its tokens.
+    /// The name of the Portal in its tokens; empty before it was met.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        self.issuer.get().map_or("", String::as_str)
     }
 
     /// How this tracker is called at the Portal.
@@ -150,7 +157,7 @@ impl Portal {
         getrandom::fill(&mut id).map_err(strange)?;
         let assertion = Assertion {
             service: self.id(),
-            audience: self.issuer.clone(),
+            audience: self.issuer().to_owned(),
             issued: self.unix_now(),
             id: u128::from_be_bytes(id),
         };

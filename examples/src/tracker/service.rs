@@ -8,7 +8,7 @@ use ppsp_tracker_proto::message::{self, Code, MAX_REQUEST, MEDIA_TYPE};
 
 use super::{
     TrackerService,
-    directory::Asker,
+    directory::{Answered, Asker},
     doors::Rejected,
 };
 use crate::http::{ReadError, Remote, read_body};
@@ -43,7 +43,8 @@ impl TrackerService {
             return Err(answer);
         }
         let remote = head.extensions.get().copied();
-        let remote = remote.ok_or_else(|| sentence(StatusCode::INTERNAL_SERVER_ERROR, "the connection has no address"))?;
+        let remote =
+            remote.ok_or_else(|| sentence(StatusCode::INTERNAL_SERVER_ERROR, "the connection has no address"))?;
         let body = read_body(body, MAX_REQUEST).await.map_err(|error| {
             let (status, words) = match error {
                 ReadError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "a request has 64 KiB at most"),
@@ -75,13 +76,10 @@ impl TrackerService {
         };
         let gate = self.0.assigner.gate(admitted.access.as_ref());
         let asker = Asker { remote: remote.ip(), principal: admitted.principal, gate };
-        let code = self.0.directory.handle(self.0.clock.now(), asker, body, &mut out).await;
-        // From here on the Portal is asked about the session as long as its token lives.
-        if code == Code::OK
-            && admitted.access.is_some()
-            && let Some(door) = self.bearer()
-        {
-            door.watch(admitted.principal.session);
+        let Answered { code, registered } = self.0.directory.handle(self.0.clock.now(), asker, body, &mut out).await;
+        // While it has a registration the Portal is asked about the session, however silent it is.
+        if let (Some(_), Some(door)) = (&admitted.access, self.bearer()) {
+            if registered { door.watch(admitted.principal.session) } else { door.unwatch(admitted.principal.session) }
         }
         written(code, out)
     }
