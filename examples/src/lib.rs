@@ -7,6 +7,7 @@ pub mod http;
 pub mod net;
 pub mod portal;
 pub mod store;
+pub mod tracker;
 
 /// Bodies of the fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]

@@ -1,12 +1,14 @@
-use std::{fs, net::SocketAddr, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::json;
 
-use super::signals::Signals;
+use super::{
+    serving::{identity, listen, make_dir, metrics_listener, url},
+    signals::Signals,
+};
 use crate::{
     cli::{args::PortalArgs, exit::Failure, output::Output},
-    http::{Identity, Limits, Pin, Serving, Shutdown, bind, serve, server_config, start_logging},
-    net::local_addresses,
+    http::{Identity, Limits, Pin, Serving, Shutdown, serve, server_config, start_logging},
     portal::{
         self, FirstStart, Portal, PortalConfig, Refusal,
         db::{Db, DbError, Place},
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// Where a Portal listens if nothing else is said.
-const DEFAULT_LISTEN: &str = "[::]:8443";
+const DEFAULT_PORT: u16 = 8443;
 
 /// Between two rounds of housekeeping.
 const HOUSE_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -37,22 +39,16 @@ pub(super) async fn run(args: PortalArgs, out: &mut Output) -> Result<(), Failur
     }
 
     let mut signals = Signals::new()?;
-    let tls = !args.insecure_http.unwrap_or(false);
-    let listener = match args.listen {
-        Some(listen) => bind(listen.0, tls).await?,
-        None => bind(DEFAULT_LISTEN.parse().map_err(Failure::other)?, tls).await?,
-    };
-    let metrics = match args.metrics_listen {
-        // Nothing in it is worth listening to; who lets others see it says so.
-        Some(listen) => Some(bind(listen.0, true).await?),
-        None => None,
-    };
+    let tls = !args.serve.insecure_http.unwrap_or(false);
+    let listener = listen(&args.serve, DEFAULT_PORT).await?;
+    let metrics = metrics_listener(&args.serve).await?;
     let addr = listener.local_addr().map_err(Failure::network)?;
     let address = url(tls, addr);
     config.address.clone_from(&address);
     config.public_url = args.public_url.as_deref().map(public_url).transpose()?;
     config.open_registration = args.open_registration.unwrap_or(false);
-    let identity = if tls { Some(identity(&args, addr)?) } else { None };
+    let identity =
+        if tls { Some(identity(&args.serve, &args.data_dir, addr, args.public_url.as_deref())?) } else { None };
     let pin = identity.as_ref().map(Identity::pin);
     let tls = identity.map(|identity| server_config(&identity, None)).transpose().map_err(Failure::other)?;
     let (portal, first) = Portal::open(db, config).await.map_err(refused)?;
@@ -111,30 +107,6 @@ fn tell(out: &Output, portal: &Portal, address: &str, addr: SocketAddr, pin: Opt
     }
 }
 
-/// The certificate that was given, or one that is made once.
-fn identity(args: &PortalArgs, addr: SocketAddr) -> Result<Identity, Failure> {
-    match (&args.tls_cert, &args.tls_key) {
-        (Some(chain), Some(key)) => Identity::read(chain, key).map_err(Failure::other),
-        (None, None) => {
-            let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-            names.extend(local_addresses(addr).iter().map(|addr| addr.ip().to_canonical().to_string()));
-            let url = args.public_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
-            names.extend(url.and_then(|url| url.host().map(|host| host.trim_matches(['[', ']']).to_owned())));
-            names.sort_unstable();
-            names.dedup();
-            Identity::keep(&args.data_dir, &names).map_err(Failure::other)
-        }
-        _ => Err(Failure::usage("--tls-cert and --tls-key belong together")),
-    }
-}
-
-/// The URL that follows from where it listens.
-fn url(tls: bool, addr: SocketAddr) -> String {
-    let reached = local_addresses(addr).first().copied().unwrap_or(addr);
-    let reached = SocketAddr::new(reached.ip().to_canonical(), reached.port());
-    format!("{}://{reached}", if tls { "https" } else { "http" })
-}
-
 /// A URL without anything behind the host, as it stands in tokens.
 fn public_url(text: &str) -> Result<String, Failure> {
     let bad = || Failure::usage(format!("--public-url {text}: not a URL like https://portal.example"));
@@ -144,12 +116,6 @@ fn public_url(text: &str) -> Result<String, Failure> {
         && uri.path() == "/"
         && uri.query().is_none();
     if good { Ok(text.trim_end_matches('/').to_owned()) } else { Err(bad()) }
-}
-
-/// The directory, for nobody else to look into.
-fn make_dir(dir: &Path) -> Result<(), Failure> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| Failure::other(format!("{}: {error}", dir.display())))
 }
 
 fn not_opened(error: DbError) -> Failure {
