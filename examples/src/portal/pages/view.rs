@@ -22,7 +22,7 @@ impl Time {
 
 /// Bytes, where they are known.
 pub(super) fn size(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "size unknown".to_owned(), |bytes| units::bytes(bytes))
+    bytes.map_or_else(|| "size unknown".to_owned(), units::bytes)
 }
 
 /// Unix seconds of what `<input type="datetime-local">` sends, taken as UTC; `None` for an empty one.
