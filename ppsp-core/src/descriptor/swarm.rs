@@ -68,7 +68,7 @@ pub(super) fn write(name: &str, swarm: &Swarm) -> Element {
 /// A swarm ID in hexadecimal.
 pub(super) fn parse_id(text: &str) -> Option<SwarmId> {
     let text = text.trim();
-    if text.len() % 2 != 0 || text.len() > 2 * SwarmId::MAX_LEN {
+    if !text.len().is_multiple_of(2) || text.len() > 2 * SwarmId::MAX_LEN {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);

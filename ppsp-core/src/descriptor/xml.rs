@@ -217,23 +217,21 @@ pub(super) fn parse(xml: &[u8]) -> Result<Parsed, DescriptorError> {
     }
 }
 
+/// Prefixes that an element declares, and what for.
+type Declared = Vec<(String, Arc<str>)>;
+
 /// An element whose end is still to come.
 struct Open {
     element: Element,
-    /// Prefixes that it declares, and what for.
-    declared: Vec<(String, Arc<str>)>,
+    declared: Declared,
     /// Where its content begins.
     begins: usize,
 }
 
-fn element(
-    start: &BytesStart<'_>,
-    open: &[Open],
-    at: usize,
-) -> Result<(Element, Vec<(String, Arc<str>)>), DescriptorError> {
+fn element(start: &BytesStart<'_>, open: &[Open], at: usize) -> Result<(Element, Declared), DescriptorError> {
     let bad = |what: String| DescriptorError::Xml { at, what };
     let mut attributes = Vec::new();
-    let mut declared: Vec<(String, Arc<str>)> = Vec::new();
+    let mut declared = Declared::new();
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|e| bad(e.to_string()))?;
         if attributes.len() >= MAX_ATTRIBUTES {

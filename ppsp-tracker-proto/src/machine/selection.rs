@@ -109,7 +109,7 @@ impl Wanted<'_> {
 }
 
 /// Brings the candidates that suit best to the front. Those that suit alike stay in their order, which is chance.
-pub fn rank<T>(wanted: &Wanted<'_>, candidates: &mut Vec<T>, of: impl Fn(&T) -> (Ability, Vec<Addr>)) {
+pub fn rank<T>(wanted: &Wanted<'_>, candidates: &mut [T], of: impl Fn(&T) -> (Ability, Vec<Addr>)) {
     if wanted.has_preferences() {
         candidates.sort_by_cached_key(|candidate| {
             let (ability, addrs) = of(candidate);

@@ -80,7 +80,7 @@ pub(super) async fn add_user(
 ) -> Response {
     let new = match form.checked(&portal, &caller, &headers) {
         Ok(new) => new,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let done = match new.read() {
         Ok((name, verifier, role)) => portal.add_user(Some(&caller), name, role, verifier, remote.ip()).await.map(drop),
@@ -139,7 +139,7 @@ pub(super) async fn change_user(
 ) -> Response {
     let fields = match form.checked(&portal, &caller, &headers) {
         Ok(fields) => fields,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let next = format!("/admin/users/{name}");
     let done = change(&portal, &caller, &name, &fields).await;
@@ -172,7 +172,7 @@ pub(super) async fn set_password(
 ) -> Response {
     let fields = match form.checked(&portal, &caller, &headers) {
         Ok(fields) => fields,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let next = format!("/admin/users/{name}");
     let done = match (parse(&name), verifier(&fields.verifier)) {
@@ -235,7 +235,7 @@ pub(super) async fn set_tracker(
 ) -> Response {
     let fields = match form.checked(&portal, &caller, &headers) {
         Ok(fields) => fields,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let state = if fields.state == "approved" { TrackerState::Approved } else { TrackerState::Revoked };
     let done = portal.set_tracker_state(&caller, &fields.tracker, state).await.map(drop);

@@ -167,7 +167,7 @@ pub(super) async fn rule(
 ) -> Response {
     let ruling = match form.checked(&portal, &caller, &headers) {
         Ok(ruling) => ruling,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let next = format!("/content/{id}");
     let done = decide(&portal, &caller, id, &ruling).await;
@@ -220,7 +220,7 @@ pub(super) async fn removed(
     Sent(form): Sent<Form<Nothing>>,
 ) -> Response {
     if let Err(response) = form.checked(&portal, &caller, &headers) {
-        return response;
+        return *response;
     }
     match portal.remove_content(&caller, &id).await {
         Ok(()) => Redirect::to("/catalogue").into_response(),

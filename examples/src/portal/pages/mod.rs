@@ -175,10 +175,10 @@ struct Form<T> {
 }
 
 impl<T> Form<T> {
-    fn checked(self, portal: &Portal, caller: &Caller, headers: &HeaderMap) -> Result<T, Response> {
+    fn checked(self, portal: &Portal, caller: &Caller, headers: &HeaderMap) -> Result<T, Box<Response>> {
         match portal.check_form(caller, &self.csrf, headers) {
             Ok(()) => Ok(self.fields),
-            Err(refusal) => Err(failed(Some(Frame::of(portal, caller, "")), refusal)),
+            Err(refusal) => Err(Box::new(failed(Some(Frame::of(portal, caller, "")), refusal))),
         }
     }
 }

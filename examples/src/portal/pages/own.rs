@@ -83,7 +83,7 @@ pub(super) async fn end(
 ) -> Response {
     let fields = match form.checked(portal, caller, headers) {
         Ok(fields) => fields,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let id = u128::from_str_radix(&fields.session, 16).map_err(|_| Refusal::NotFound("there is no such session"));
     let done = match id {
@@ -131,7 +131,7 @@ pub(super) async fn changed(
 ) -> Response {
     let fields = match form.checked(&portal, &caller, &headers) {
         Ok(fields) => fields,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let done = match verifier(&fields.verifier) {
         Ok(verifier) => portal.set_verifier(&caller, caller.name().clone(), verifier).await,

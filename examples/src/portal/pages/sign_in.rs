@@ -57,7 +57,7 @@ pub(super) async fn logout(
     Sent(form): Sent<Form<Nothing>>,
 ) -> Response {
     if let Err(response) = form.checked(&portal, &caller, &headers) {
-        return response;
+        return *response;
     }
     let shown = headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).and_then(cookie::token);
     if let Some(token) = shown

@@ -22,7 +22,7 @@ impl Time {
 
 /// Bytes, where they are known.
 pub(super) fn size(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "size unknown".to_owned(), |bytes| units::bytes(bytes).to_string())
+    bytes.map_or_else(|| "size unknown".to_owned(), units::bytes)
 }
 
 /// Unix seconds of what `<input type="datetime-local">` sends, taken as UTC; `None` for an empty one.
@@ -63,7 +63,7 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
 }
 
 const fn leap(year: u64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 const fn length(year: u64, month: u64) -> u64 {
