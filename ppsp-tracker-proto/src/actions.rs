@@ -1,0 +1,150 @@
+//! Which swarm actions a CONNECT may ask for: RFC 7846 §4.1.1, Table 6, for the states of Figure 5.
+//!
+//! A pure function of what is recorded and what is asked, so that every directory decides alike. Who asks, and whether
+//! that principal may take part in a swarm, is not checked here.
+
+use crate::message::{Action, Code, PeerMode, SwarmAction};
+
+/// The state of a registration after a CONNECT (RFC 7846 Figure 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The peer is registered, and its track timer starts anew.
+    Tracking,
+    /// The peer left its last swarm: its registration is deleted.
+    Terminate,
+}
+
+/// A CONNECT that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the swarm actions are not allowed in this state")]
+pub struct Refusal {
+    /// The error code of the answer.
+    pub code: Code,
+    /// True when the registration ends with the refusal.
+    pub terminate: bool,
+}
+
+/// Decides on the swarm actions of a CONNECT as a whole: all of them are done, or none.
+///
+/// `joined` are the swarms of the peer with its mode in each, or none while it is not registered (START). The mode
+/// named by a LEAVE does not matter (RFC 7846 §4.1.1: "regardless of the peer mode"); that of the membership does.
+///
+/// Table 6 names every row that is valid; what it does not name is refused with 03. A refusal in START deletes the
+/// registration (§2.3.2 A). A refusal in TRACKING leaves it alone (§2.3.2 C), except when a SEEDER joins again, which
+/// Table 6 ends. A SEEDER that leaves some of its swarms keeps the others and stays in TRACKING.
+///
+/// # Errors
+/// [`Code::BAD_REQUEST`] if an action or mode is unknown or there is none, [`Code::FORBIDDEN`] otherwise.
+pub fn check_actions(joined: Option<&[(&str, PeerMode)]>, actions: &[SwarmAction<'_>]) -> Result<Next, Refusal> {
+    let refuse = |code| Refusal { code, terminate: joined.is_none() };
+    let (mut joins, mut leaves, mut mode) = (0, 0, None);
+    for (at, action) in actions.iter().enumerate() {
+        let held = joined.unwrap_or_default().iter().find(|(swarm, _)| *swarm == action.swarm_id);
+        let named = action.peer_mode.known().ok_or(refuse(Code::BAD_REQUEST))?;
+        let acts_as = match (action.action.known().ok_or(refuse(Code::BAD_REQUEST))?, held) {
+            (Action::Join, None) => {
+                joins += 1;
+                named
+            }
+            (Action::Leave, Some((_, held))) => {
+                leaves += 1;
+                *held
+            }
+            // Table 6: SEEDER, JOIN, TRACKING → TERMINATE.
+            (Action::Join, Some(_)) if named == PeerMode::Seeder => {
+                return Err(Refusal { code: Code::FORBIDDEN, terminate: true });
+            }
+            // A swarm that was joined already, or never.
+            _ => return Err(refuse(Code::FORBIDDEN)),
+        };
+        // Modes do not mix, and a swarm is named once.
+        let repeated = actions[..at].iter().any(|earlier| earlier.swarm_id == action.swarm_id);
+        if repeated || mode.is_some_and(|mode| mode != acts_as) {
+            return Err(refuse(Code::FORBIDDEN));
+        }
+        mode = Some(acts_as);
+    }
+    let Some(mode) = mode else { return Err(refuse(Code::BAD_REQUEST)) };
+    match (joined, mode, joins, leaves) {
+        (None, PeerMode::Leech, 1, 0) => Ok(Next::Tracking),
+        (None, PeerMode::Seeder, 1.., 0) => Ok(Next::Tracking),
+        (Some(_), PeerMode::Leech, 1, 1) => Ok(Next::Tracking),
+        (Some(joined), PeerMode::Leech, 0, 1) | (Some(joined), PeerMode::Seeder, 0, 1..) => {
+            Ok(if leaves == joined.len() { Next::Terminate } else { Next::Tracking })
+        }
+        (Some(_), PeerMode::Seeder, 1.., _) => Err(Refusal { code: Code::FORBIDDEN, terminate: true }),
+        _ => Err(refuse(Code::FORBIDDEN)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Word;
+    use Action::{Join, Leave};
+    use PeerMode::{Leech, Seeder};
+    use alloc::vec::Vec;
+
+    type Held = Option<&'static [(&'static str, PeerMode)]>;
+
+    fn check(joined: Held, actions: &[(&'static str, Action, PeerMode)]) -> Result<Next, Refusal> {
+        let actions: Vec<_> = actions
+            .iter()
+            .map(|&(swarm, action, mode)| SwarmAction {
+                swarm_id: swarm.into(),
+                action: action.into(),
+                peer_mode: mode.into(),
+            })
+            .collect();
+        check_actions(joined, &actions)
+    }
+
+    const fn forbidden(terminate: bool) -> Result<Next, Refusal> {
+        Err(Refusal { code: Code::FORBIDDEN, terminate })
+    }
+
+    const START: Held = None;
+    const LEECH: Held = Some(&[("a", Leech)]);
+    const SEEDER: Held = Some(&[("a", Seeder), ("b", Seeder)]);
+
+    /// RFC 7846 §4.1.1, Table 6, row by row.
+    #[test]
+    fn table_6() {
+        assert_eq!(check(START, &[("a", Join, Leech)]), Ok(Next::Tracking));
+        assert_eq!(check(START, &[("a", Leave, Leech)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("a", Leave, Leech)]), Ok(Next::Terminate));
+        assert_eq!(check(START, &[("b", Join, Leech), ("a", Leave, Leech)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("b", Join, Leech), ("a", Leave, Leech)]), Ok(Next::Tracking));
+        assert_eq!(check(START, &[("a", Join, Seeder), ("b", Join, Seeder)]), Ok(Next::Tracking));
+        assert_eq!(check(SEEDER, &[("c", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(SEEDER, &[("a", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(SEEDER, &[("a", Leave, Seeder), ("b", Leave, Seeder)]), Ok(Next::Terminate));
+    }
+
+    #[test]
+    fn what_the_table_does_not_name() {
+        // A LEECH takes part in one swarm.
+        assert_eq!(check(START, &[("a", Join, Leech), ("b", Join, Leech)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("b", Join, Leech)]), forbidden(false));
+        assert_eq!(check(LEECH, &[("a", Join, Leech)]), forbidden(false));
+        // Modes do not mix.
+        assert_eq!(check(START, &[("a", Join, Leech), ("b", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("a", Leave, Leech), ("b", Join, Seeder)]), forbidden(false));
+        // A swarm is named once, and left only if it was joined.
+        assert_eq!(check(START, &[("a", Join, Seeder), ("a", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("a", Leave, Leech), ("a", Leave, Leech)]), forbidden(false));
+        assert_eq!(check(LEECH, &[("b", Leave, Leech)]), forbidden(false));
+        // RFC 7846 §4.1.1: a LEAVE counts regardless of the mode it names.
+        assert_eq!(check(LEECH, &[("a", Leave, Seeder)]), Ok(Next::Terminate));
+        assert_eq!(check(SEEDER, &[("b", Leave, Seeder)]), Ok(Next::Tracking));
+    }
+
+    #[test]
+    fn unknown_words_are_bad_requests() {
+        let action = SwarmAction { swarm_id: "a".into(), action: Word::Other("WATCH".into()), peer_mode: Leech.into() };
+        let refused = |terminate| Err(Refusal { code: Code::BAD_REQUEST, terminate });
+        assert_eq!(check_actions(START, core::slice::from_ref(&action)), refused(true));
+        assert_eq!(check_actions(LEECH, &[action]), refused(false));
+        assert_eq!(check_actions(LEECH, &[]), refused(false));
+    }
+}
