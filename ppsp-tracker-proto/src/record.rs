@@ -166,3 +166,67 @@ impl<'a> Bytes<'a> {
 }
 
 const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{AddrKind, PeerAddr};
+    use proptest::prelude::*;
+
+    fn record(remote: IpAddr, nat: Option<AbilityNat>, swarms: &[String], numbers: [u64; 6]) -> Record {
+        let [since, seen, id, content, uploaded, downloaded] = numbers;
+        let addr = |port| PeerAddr {
+            ip: remote,
+            port,
+            priority: 3,
+            kind: Some(AddrKind::Host.into()),
+            connection: None,
+            asn: Some("64496".into()),
+            peer_protocol: None,
+        };
+        let modes = [PeerMode::Seeder, PeerMode::Leech].into_iter().cycle();
+        let counters = Counters { uploaded, downloaded, doubtful: id as u16 };
+        let joined = swarms.iter().zip(modes).map(|(id, mode)| Membership { swarm_id: id.clone(), mode, counters });
+        let profile = Profile { nat, links: 1, bandwidth: u32::MAX, asn: 64496, priority: 3, ipv4: true, ipv6: false };
+        Record {
+            registration: Registration {
+                id: Identifier::from_bytes([1; 12]),
+                principal: Principal { client: Identifier::from_bytes([2; 12]), session: u128::from(seen) << 64 },
+                remote,
+                since: Instant::from_micros(since),
+                seen: Instant::from_micros(seen),
+                opening: Transaction { id, content },
+                last: Transaction { id: content, content: id },
+                profile,
+                addrs: Addrs::pack(&[addr(1), addr(2)]),
+            },
+            joined: joined.collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back(
+            remote: IpAddr,
+            nat in 0..4usize,
+            swarms in proptest::collection::vec("[0-9a-f]{1,80}", 0..5),
+            numbers: [u64; 6],
+            cut: prop::sample::Index,
+        ) {
+            let nats = [None, Some(AbilityNat::NoNat), Some(AbilityNat::Stun), Some(AbilityNat::Turn)];
+            let record = record(remote, nats[nat], &swarms, numbers);
+            let bytes = record.encode();
+            prop_assert_eq!(Record::decode(&bytes).as_ref(), Ok(&record));
+            // A part of it is another record at most, never a panic.
+            prop_assert_ne!(Record::decode(&bytes[..cut.index(bytes.len())]), Ok(record));
+        }
+
+        #[test]
+        fn any_bytes(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            bytes.insert(0, VERSION);
+            if let Ok(record) = Record::decode(&bytes) {
+                prop_assert_eq!(record.encode(), bytes);
+            }
+        }
+    }
+}

@@ -91,8 +91,11 @@ mod tests {
 
     #[test]
     fn downloads_that_no_upload_explains() {
-        let totals =
-            |uploaded, downloaded| Totals { uploaded: uploaded << 20, downloaded: downloaded << 20, doubtful: 0 };
+        let totals = |uploaded: u64, downloaded: u64| Totals {
+            uploaded: uploaded << 20,
+            downloaded: downloaded << 20,
+            doubtful: 0,
+        };
         assert!(!totals(0, 64).is_inconsistent());
         assert!(totals(0, 65).is_inconsistent());
         assert!(!totals(900, 1000).is_inconsistent());

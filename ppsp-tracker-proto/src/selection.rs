@@ -177,3 +177,60 @@ pub fn sample(rng: &mut impl Rng, all: usize, count: usize, out: &mut Vec<usize>
 fn below(rng: &mut impl Rng, bound: usize) -> usize {
     (u128::from(rng.next_u64()) * bound as u128 >> 64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use proptest::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_core::SeedableRng as _;
+
+    proptest! {
+        #[test]
+        fn samples_are_sets(seed: u64, all in 0..200usize, count in 0..80usize) {
+            let mut out = Vec::new();
+            sample(&mut ChaCha8Rng::seed_from_u64(seed), all, count, &mut out);
+            let set: BTreeSet<_> = out.iter().copied().collect();
+            prop_assert_eq!((out.len(), set.len()), (count.min(all), count.min(all)));
+            prop_assert!(set.iter().all(|&drawn| drawn < all));
+        }
+
+        /// Never more than there are, always enough to fill the list if there are as many.
+        #[test]
+        fn draws_fit(
+            seed: u64,
+            seeders in 0..100usize,
+            leeches in 0..100usize,
+            content in 0..20usize,
+            wanted in 0..40u64,
+            seeder: bool,
+            joins: bool,
+        ) {
+            let population = Population { seeders, leeches, with_content: content.min(leeches) };
+            let scope = PeerNum { peer_count: Some(wanted), ..PeerNum::default() };
+            let mode = if seeder { PeerMode::Seeder } else { PeerMode::Leech };
+            let policy = ListPolicy::default();
+            let draw = policy.draw(mode, joins, Some(&scope), population, &mut ChaCha8Rng::seed_from_u64(seed));
+            prop_assert_eq!(draw.count, (wanted as usize).min(MAX_LIST));
+            prop_assert!(draw.seeders <= seeders && draw.leeches <= leeches);
+            let spared = seeder || joins && population.with_content >= policy.spare_seeders_from;
+            let there = if spared { leeches } else { seeders + leeches };
+            prop_assert!(draw.count == 0 || draw.seeders + draw.leeches >= draw.count.min(there));
+            prop_assert!(!spared || draw.seeders == 0);
+            let few = population.with_content < policy.spare_seeders_from;
+            prop_assert!(!few || seeder || draw.count == 0 || seeders == 0 || draw.seeders > 0);
+        }
+    }
+
+    /// Each member comes up about as often as any other.
+    #[test]
+    fn samples_are_fair() {
+        let (mut rng, mut out, mut seen) = (ChaCha8Rng::seed_from_u64(1), Vec::new(), [0; 10]);
+        for _ in 0..10_000 {
+            sample(&mut rng, 10, 3, &mut out);
+            out.iter().for_each(|&drawn| seen[drawn] += 1);
+        }
+        assert!(seen.iter().all(|count| (2800..3200).contains(count)), "{seen:?}");
+    }
+}
