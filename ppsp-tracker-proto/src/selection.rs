@@ -175,7 +175,7 @@ pub fn sample(rng: &mut impl Rng, all: usize, count: usize, out: &mut Vec<usize>
 
 /// A number below `bound`. Its bias is too small to be seen: there are never 2³² members.
 fn below(rng: &mut impl Rng, bound: usize) -> usize {
-    (u128::from(rng.next_u64()) * bound as u128 >> 64) as usize
+    ((u128::from(rng.next_u64()) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]
