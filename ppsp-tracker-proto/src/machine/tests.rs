@@ -368,7 +368,9 @@ fn seeders_are_spared_once_enough_have_content() {
 #[test]
 fn counts_below_thirty() {
     let mut world = World::new(Config::default());
-    (2..60).for_each(|who| drop(world.register(who, &[("a", Join, Leech)])));
+    for who in 2..60 {
+        world.register(who, &[("a", Join, Leech)]);
+    }
     let peer = world.register(1, &[("a", Join, Leech)]);
     for (wanted, given) in [(Some(0), 0), (Some(1), 1), (Some(29), 29), (Some(u64::MAX), 29), (None, 20)] {
         let peer_num = wanted.map(|wanted| PeerNum { peer_count: Some(wanted), ..PeerNum::default() });
