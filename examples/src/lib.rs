@@ -5,7 +5,9 @@ pub mod cli;
 pub mod cmd;
 pub mod http;
 pub mod net;
+pub mod portal;
 pub mod store;
+pub mod tracker;
 
 /// Bodies of the fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]

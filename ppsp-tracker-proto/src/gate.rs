@@ -18,7 +18,7 @@ pub struct Principal {
 /// What a principal may do, and the peer identifiers it is given. Asked at each request, and so expected to be quick.
 pub trait Gate {
     /// May this principal take part in the swarm in this mode?
-    fn may(&self, swarm: &str, mode: PeerMode) -> bool;
+    fn may(&self, principal: &Principal, swarm: &str, mode: PeerMode) -> bool;
 
     /// The peer identifier of a new registration from this address. It never repeats.
     fn assign(&self, principal: &Principal, remote: IpAddr) -> Identifier;

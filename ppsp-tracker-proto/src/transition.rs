@@ -1,199 +1,204 @@
-//! The rules of the tracker, in one place: what becomes of a registration when a request arrives (RFC 7846 §2.3, §4.3).
+//! What becomes of a request: RFC 7846 §2.3.2, and §4.1.1 with Table 6, for the states of Figure 5.
 //!
-//! Pure: it looks at what is kept and what is asked, and the directory carries out what it says. The actions of a CONNECT
-//! are checked in `actions.rs`.
+//! Pure functions of what is recorded and what is asked, so that every directory decides alike.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
-
-use ppsp_core::Identifier;
 
 use crate::{
-    Gate, Next, Principal, Registration, Transaction, check_actions,
-    message::{Action, Code, PeerMode, Request, RequestData},
+    Gate, Principal,
+    message::{Action, Code, PeerMode, Request, RequestData, SwarmAction},
 };
 
-/// Who asks, as the transport knows it.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// The address that the request comes from.
-    pub remote: IpAddr,
-    /// Who was authenticated, if anyone.
-    pub principal: Option<Principal>,
-    /// What that principal may do.
-    pub gate: &'a dyn Gate,
-}
-
-/// Which registration a request is about.
+/// The state of a registration after a CONNECT (RFC 7846 Figure 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// None yet: the request names the client, as the first CONNECT does. It may be a repetition: then the registration
-    /// is the one with this [`Registration::opening`].
-    Opening,
-    /// The registration of this peer.
-    Peer(Identifier),
-    /// None there can be.
-    Nobody,
+pub enum Next {
+    /// The peer is registered, and its track timer starts anew.
+    Tracking,
+    /// The peer left its last swarm: its registration is deleted.
+    Terminate,
 }
 
-impl Subject {
-    /// Reads the `peer_id` of a request of this principal.
-    pub fn of(peer_id: &str, principal: &Principal) -> Self {
-        match peer_id.parse() {
-            Ok(client) if client == principal.client => Self::Opening,
-            Ok(id) => Self::Peer(id),
-            Err(_) => Self::Nobody,
-        }
-    }
+/// A CONNECT that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the swarm actions are not allowed in this state")]
+pub struct Refusal {
+    /// The error code of the answer.
+    pub code: Code,
+    /// True when the registration ends with the refusal.
+    pub terminate: bool,
 }
 
-/// A registration, and the swarms it is in.
-#[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
-    /// What is kept of the peer.
-    pub registration: &'a Registration,
-    /// Its swarms, and its mode in each.
-    pub joined: &'a [(&'a str, PeerMode)],
-}
-
-/// What to do with a request.
+/// What becomes of a request of a registered peer, or of one that wants to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What to answer.
-    pub step: Result<Step, Code>,
-    /// What ends, whatever is answered.
-    pub ends: Ends,
+    /// Memberships, by their place among those joined, that the principal is no longer allowed: they end, whatever the
+    /// result. When none is left, so does the registration.
+    pub revoked: Vec<usize>,
+    /// Is it done?
+    pub result: Result<Next, Refusal>,
 }
 
-/// A request that is granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// START → PEER REGISTERED → TRACKING: the peer is registered under this identifier, then its actions are done.
-    Register(Identifier),
-    /// TRACKING → TRACKING: what is asked is done, and the track timer starts anew.
-    Track,
-    /// The request was granted before: it gets the same answer, and nothing changes.
-    Repeat,
-}
-
-/// What ends with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ends {
-    /// Memberships, by their place in [`Held::joined`]: the principal may not be there any more.
-    Memberships(Vec<usize>),
-    /// The registration: TERMINATE.
-    Registration,
-}
-
-impl Ends {
-    const NOTHING: Self = Self::Memberships(Vec::new());
-}
-
-/// Decides on a request.
+/// Decides on a request. `joined` are the swarms of the peer with its mode in each, or none while it is not registered (START).
+/// The peer identifier has been checked.
 ///
-/// `held` is the registration that [`Subject`] names, if it is there and its track timer has not expired; `earlier` is a
-/// transaction with the same [`Transaction::id`] that the directory remembers, if it does.
-pub fn transition(
+/// The gate is asked for each membership and each JOIN: who may no longer take part is taken out, and gets 03.
+pub fn decide(
     request: &Request<'_>,
-    transaction: Transaction,
-    asker: &Context<'_>,
-    held: Option<Held<'_>>,
-    earlier: Option<Transaction>,
+    joined: Option<&[(&str, PeerMode)]>,
+    principal: &Principal,
+    gate: &dyn Gate,
 ) -> Decision {
-    let refuse = |code| Decision { step: Err(code), ends: Ends::NOTHING };
-    let Some(principal) = asker.principal else { return refuse(Code::AUTHENTICATION_REQUIRED) };
-    let repetition = [earlier, held.map(|held| held.registration.last), held.map(|held| held.registration.opening)]
-        .into_iter()
-        .flatten()
-        .find(|earlier| earlier.id == transaction.id)
-        .map(|earlier| earlier == transaction);
-    match held {
-        None => match repetition {
-            Some(true) if may_join(request, asker) => Decision { step: Ok(Step::Repeat), ends: Ends::NOTHING },
-            Some(true) => refuse(Code::FORBIDDEN),
-            Some(false) => refuse(Code::BAD_REQUEST),
-            None => Decision { step: start(request, asker, &principal), ends: Ends::NOTHING },
-        },
-        // Another client, session or address: none of the business of the registered peer, which stays.
-        Some(Held { registration, .. })
-            if (registration.principal, registration.remote) != (principal, asker.remote) =>
-        {
+    let refuse = |code| Err(Refusal { code, terminate: joined.is_none() });
+    let all = joined.unwrap_or_default();
+    let revoked: Vec<usize> = (0..all.len()).filter(|&at| !gate.may(principal, all[at].0, all[at].1)).collect();
+    let is_member = |swarm: &str| all.iter().enumerate().any(|(at, one)| one.0 == swarm && !revoked.contains(&at));
+    if !all.is_empty() && revoked.len() == all.len() {
+        return Decision { revoked, result: refuse(Code::FORBIDDEN) };
+    }
+    let result = match &request.data {
+        RequestData::Connect(connect) => {
+            let rest: Vec<_> = (0..all.len()).filter(|at| !revoked.contains(at)).map(|at| all[at]).collect();
+            check_actions(joined.map(|_| &rest[..]), &connect.actions).and_then(|next| {
+                let may = |action: &SwarmAction<'_>| match (action.action.known(), action.peer_mode.known()) {
+                    (Some(Action::Join), Some(mode)) => gate.may(principal, &action.swarm_id, mode),
+                    _ => true,
+                };
+                if connect.actions.iter().all(may) { Ok(next) } else { refuse(Code::FORBIDDEN) }
+            })
+        }
+        // RFC 7846 §2.3.2 B: FIND and STAT_REPORT of a peer that is not registered.
+        _ if joined.is_none() => refuse(Code::FORBIDDEN),
+        // §2.3.2 C: a swarm that it is not in.
+        RequestData::Find(find) if !is_member(&find.swarm_id) => refuse(Code::FORBIDDEN),
+        RequestData::StatReport(report) if !report.stats.iter().all(|stat| is_member(&stat.swarm_id)) => {
             refuse(Code::FORBIDDEN)
         }
-        Some(held) => track(request, asker, held.joined, repetition),
-    }
+        RequestData::Find(_) | RequestData::StatReport(_) => Ok(Next::Tracking),
+    };
+    Decision { revoked, result }
 }
 
-/// A peer that is not registered (RFC 7846 Figure 5, START).
-fn start(request: &Request<'_>, asker: &Context<'_>, principal: &Principal) -> Result<Step, Code> {
-    // RFC 7846 §2.3.2 B: FIND and STAT_REPORT of an unregistered peer.
-    let RequestData::Connect(connect) = &request.data else { return Err(Code::FORBIDDEN) };
-    let known = match Subject::of(&request.peer_id, principal) {
-        Subject::Opening => None,
-        // It was registered here before; its registration ended, or the tracker started anew.
-        Subject::Peer(id) if asker.gate.assigned(id, principal, asker.remote) => Some(id),
-        Subject::Peer(_) | Subject::Nobody => return Err(Code::FORBIDDEN),
-    };
-    // RFC 7846 §2.3.2 A.
-    check_actions(None, &connect.actions).map_err(|refusal| refusal.code)?;
-    if !may_join(request, asker) {
-        return Err(Code::FORBIDDEN);
-    }
-    Ok(Step::Register(known.unwrap_or_else(|| asker.gate.assign(principal, asker.remote))))
-}
-
-/// A registered peer (RFC 7846 Figure 5, TRACKING).
-fn track(
-    request: &Request<'_>,
-    asker: &Context<'_>,
-    joined: &[(&str, PeerMode)],
-    repetition: Option<bool>,
-) -> Decision {
-    let actions = match &request.data {
-        RequestData::Connect(connect) => &*connect.actions,
-        _ => &[],
-    };
-    let leaves =
-        |swarm| actions.iter().any(|action| action.action.known() == Some(Action::Leave) && action.swarm_id == swarm);
-    // Nobody needs a permission to leave.
-    let barred: Vec<usize> =
-        (0..joined.len()).filter(|&at| !asker.gate.may(joined[at].0, joined[at].1) && !leaves(joined[at].0)).collect();
-    let in_swarm = |swarm: &str| (0..joined.len()).any(|at| joined[at].0 == swarm && !barred.contains(&at));
-    let step = match repetition {
-        Some(false) => Err(Code::BAD_REQUEST),
-        Some(true) if barred.is_empty() => Ok(Step::Repeat),
-        Some(true) => Err(Code::FORBIDDEN),
-        None => match &request.data {
-            RequestData::Connect(_) => match check_actions(Some(joined), actions) {
-                Err(refusal) if refusal.terminate => {
-                    return Decision { step: Err(refusal.code), ends: Ends::Registration };
-                }
-                Err(refusal) => Err(refusal.code),
-                Ok(_) if !may_join(request, asker) => Err(Code::FORBIDDEN),
-                Ok(Next::Terminate) => return Decision { step: Ok(Step::Track), ends: Ends::Registration },
-                Ok(Next::Tracking) => Ok(Step::Track),
-            },
-            // RFC 7846 §2.3.2 C: a swarm that the peer is not in.
-            RequestData::Find(find) if !in_swarm(&find.swarm_id) => Err(Code::FORBIDDEN),
-            RequestData::StatReport(report) if !report.stats.iter().all(|stat| in_swarm(&stat.swarm_id)) => {
-                Err(Code::FORBIDDEN)
+/// Decides on the swarm actions of a CONNECT as a whole: all of them are done, or none.
+///
+/// `joined` are the swarms of the peer with its mode in each, or none while it is not registered (START). The mode
+/// named by a LEAVE does not matter (RFC 7846 §4.1.1: "regardless of the peer mode"); that of the membership does.
+///
+/// Table 6 names every row that is valid; what it does not name is refused with 03. A refusal in START deletes the
+/// registration (§2.3.2 A). A refusal in TRACKING leaves it alone (§2.3.2 C), except when a SEEDER joins again, which
+/// Table 6 ends. A SEEDER that leaves some of its swarms keeps the others and stays in TRACKING.
+///
+/// # Errors
+/// [`Code::BAD_REQUEST`] if an action or mode is unknown or there is none, [`Code::FORBIDDEN`] otherwise.
+pub fn check_actions(joined: Option<&[(&str, PeerMode)]>, actions: &[SwarmAction<'_>]) -> Result<Next, Refusal> {
+    let refuse = |code| Refusal { code, terminate: joined.is_none() };
+    let (mut joins, mut leaves, mut mode) = (0, 0, None);
+    for (at, action) in actions.iter().enumerate() {
+        let held = joined.unwrap_or_default().iter().find(|(swarm, _)| *swarm == action.swarm_id);
+        let named = action.peer_mode.known().ok_or(refuse(Code::BAD_REQUEST))?;
+        let acts_as = match (action.action.known().ok_or(refuse(Code::BAD_REQUEST))?, held) {
+            (Action::Join, None) => {
+                joins += 1;
+                named
             }
-            RequestData::Find(_) | RequestData::StatReport(_) => Ok(Step::Track),
-        },
-    };
-    let goes = |at: &usize| barred.contains(at) || step.is_ok() && leaves(joined[*at].0);
-    let joins = step.is_ok() && actions.iter().any(|action| action.action.known() == Some(Action::Join));
-    if !barred.is_empty() && !joins && (0..joined.len()).all(|at| goes(&at)) {
-        return Decision { step: Err(Code::FORBIDDEN), ends: Ends::Registration };
+            (Action::Leave, Some((_, held))) => {
+                leaves += 1;
+                *held
+            }
+            // Table 6: SEEDER, JOIN, TRACKING → TERMINATE.
+            (Action::Join, Some(_)) if named == PeerMode::Seeder => {
+                return Err(Refusal { code: Code::FORBIDDEN, terminate: true });
+            }
+            // A swarm that was joined already, or never.
+            _ => return Err(refuse(Code::FORBIDDEN)),
+        };
+        // Modes do not mix, and a swarm is named once.
+        let repeated = actions[..at].iter().any(|earlier| earlier.swarm_id == action.swarm_id);
+        if repeated || mode.is_some_and(|mode| mode != acts_as) {
+            return Err(refuse(Code::FORBIDDEN));
+        }
+        mode = Some(acts_as);
     }
-    Decision { step, ends: Ends::Memberships(barred) }
+    let Some(mode) = mode else { return Err(refuse(Code::BAD_REQUEST)) };
+    match (joined, mode, joins, leaves) {
+        (None, PeerMode::Leech, 1, 0) => Ok(Next::Tracking),
+        (None, PeerMode::Seeder, 1.., 0) => Ok(Next::Tracking),
+        (Some(_), PeerMode::Leech, 1, 1) => Ok(Next::Tracking),
+        (Some(joined), PeerMode::Leech, 0, 1) | (Some(joined), PeerMode::Seeder, 0, 1..) => {
+            Ok(if leaves == joined.len() { Next::Terminate } else { Next::Tracking })
+        }
+        (Some(_), PeerMode::Seeder, 1.., _) => Err(Refusal { code: Code::FORBIDDEN, terminate: true }),
+        _ => Err(refuse(Code::FORBIDDEN)),
+    }
 }
 
-fn may_join(request: &Request<'_>, asker: &Context<'_>) -> bool {
-    let RequestData::Connect(connect) = &request.data else { return true };
-    connect
-        .actions
-        .iter()
-        .filter(|action| action.action.known() == Some(Action::Join))
-        .all(|action| action.peer_mode.known().is_some_and(|mode| asker.gate.may(&action.swarm_id, mode)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Word;
+    use Action::{Join, Leave};
+    use PeerMode::{Leech, Seeder};
+    use alloc::vec::Vec;
+
+    type Held = Option<&'static [(&'static str, PeerMode)]>;
+
+    fn check(joined: Held, actions: &[(&'static str, Action, PeerMode)]) -> Result<Next, Refusal> {
+        let actions: Vec<_> = actions
+            .iter()
+            .map(|&(swarm, action, mode)| SwarmAction {
+                swarm_id: swarm.into(),
+                action: action.into(),
+                peer_mode: mode.into(),
+            })
+            .collect();
+        check_actions(joined, &actions)
+    }
+
+    const fn forbidden(terminate: bool) -> Result<Next, Refusal> {
+        Err(Refusal { code: Code::FORBIDDEN, terminate })
+    }
+
+    const START: Held = None;
+    const LEECH: Held = Some(&[("a", Leech)]);
+    const SEEDER: Held = Some(&[("a", Seeder), ("b", Seeder)]);
+
+    /// RFC 7846 §4.1.1, Table 6, row by row.
+    #[test]
+    fn table_6() {
+        assert_eq!(check(START, &[("a", Join, Leech)]), Ok(Next::Tracking));
+        assert_eq!(check(START, &[("a", Leave, Leech)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("a", Leave, Leech)]), Ok(Next::Terminate));
+        assert_eq!(check(START, &[("b", Join, Leech), ("a", Leave, Leech)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("b", Join, Leech), ("a", Leave, Leech)]), Ok(Next::Tracking));
+        assert_eq!(check(START, &[("a", Join, Seeder), ("b", Join, Seeder)]), Ok(Next::Tracking));
+        assert_eq!(check(SEEDER, &[("c", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(SEEDER, &[("a", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(SEEDER, &[("a", Leave, Seeder), ("b", Leave, Seeder)]), Ok(Next::Terminate));
+    }
+
+    #[test]
+    fn what_the_table_does_not_name() {
+        // A LEECH takes part in one swarm.
+        assert_eq!(check(START, &[("a", Join, Leech), ("b", Join, Leech)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("b", Join, Leech)]), forbidden(false));
+        assert_eq!(check(LEECH, &[("a", Join, Leech)]), forbidden(false));
+        // Modes do not mix.
+        assert_eq!(check(START, &[("a", Join, Leech), ("b", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("a", Leave, Leech), ("b", Join, Seeder)]), forbidden(false));
+        // A swarm is named once, and left only if it was joined.
+        assert_eq!(check(START, &[("a", Join, Seeder), ("a", Join, Seeder)]), forbidden(true));
+        assert_eq!(check(LEECH, &[("a", Leave, Leech), ("a", Leave, Leech)]), forbidden(false));
+        assert_eq!(check(LEECH, &[("b", Leave, Leech)]), forbidden(false));
+        // RFC 7846 §4.1.1: a LEAVE counts regardless of the mode it names.
+        assert_eq!(check(LEECH, &[("a", Leave, Seeder)]), Ok(Next::Terminate));
+        assert_eq!(check(SEEDER, &[("b", Leave, Seeder)]), Ok(Next::Tracking));
+    }
+
+    #[test]
+    fn unknown_words_are_bad_requests() {
+        let action = SwarmAction { swarm_id: "a".into(), action: Word::Other("WATCH".into()), peer_mode: Leech.into() };
+        let refused = |terminate| Err(Refusal { code: Code::BAD_REQUEST, terminate });
+        assert_eq!(check_actions(START, core::slice::from_ref(&action)), refused(true));
+        assert_eq!(check_actions(LEECH, &[action]), refused(false));
+        assert_eq!(check_actions(LEECH, &[]), refused(false));
+    }
 }

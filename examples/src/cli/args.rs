@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use ppsp_core::{ChunkAddressing, HashAlg};
 
 use super::units::{HostPort, Listen, Rate, SeedAfter, Size, Span, from_toml};
+use crate::http::Pin;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,6 +62,12 @@ pub enum Command {
         /// The link: ppsp:…
         link: String,
     },
+    /// Run a Portal: users, catalogue, tokens
+    #[command(after_help = EXIT_CODES)]
+    Portal(PortalArgs),
+    /// Run a tracker: tell peers of a swarm about each other
+    #[command(after_help = EXIT_CODES)]
+    Tracker(TrackerArgs),
     /// Show a swarm at work: one seed and some leechers, each a process, on this machine
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
@@ -168,6 +175,87 @@ pub struct GetArgs {
     pub net: NetArgs,
 }
 
+/// Flags of services.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// TCP address and port to listen on [default: all addresses; port 8443 for a Portal, 8444 for a tracker]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// Certificate chain (PEM) to show [default: one that is made once and kept in --data-dir]
+    #[arg(long, env = set("PPSP_TLS_CERT"), value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, env = set("PPSP_TLS_KEY"), value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak HTTP without TLS, on a loopback address only
+    #[arg(long, env = set("PPSP_INSECURE_HTTP"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub insecure_http: Option<bool>,
+    /// Serve counters for Prometheus there too, without TLS [default: at /metrics, for this machine]
+    #[arg(long, env = set("PPSP_METRICS_LISTEN"), value_name = "ADDR")]
+    pub metrics_listen: Option<Listen>,
+}
+
+/// Flags of `portal`.
+#[derive(Args, Clone, Debug)]
+pub struct PortalArgs {
+    /// Directory for the database and the certificate; it is made where it is not there
+    #[arg(long, env = set("PPSP_DATA_DIR"), value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// PostgreSQL server to use in place of SQLite: postgres://user@localhost/ppsp. Several Portals may share it. A
+    /// password is better given in the environment, where other users do not see it
+    #[arg(long, env = set("PPSP_DATABASE"), hide_env_values = true, value_name = "URL")]
+    pub database: Option<String>,
+    /// URL by which clients and trackers know the Portal [default: the one last given, else from --listen]
+    #[arg(long, env = set("PPSP_PUBLIC_URL"), value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Let strangers make accounts for themselves, as viewers
+    #[arg(long, env = set("PPSP_OPEN_REGISTRATION"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub open_registration: Option<bool>,
+    /// Give the user admin a new password, print it, and end
+    #[arg(long, env = set("PPSP_RESET_ADMIN"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub reset_admin: Option<bool>,
+    /// How it is served.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// Flags of `tracker`.
+#[derive(Args, Clone, Debug)]
+pub struct TrackerArgs {
+    /// The Portal whose users may ask; the tracker registers itself there. Its enrolment code, in PPSP_ENROL_CODE, lets it in
+    /// at once; without it an admin approves it
+    #[arg(long, env = set("PPSP_PORTAL"), value_name = "URL")]
+    pub portal: Option<String>,
+    /// Fingerprint of the Portal's key, as the Portal prints it [default: the system's certification authorities decide]
+    #[arg(long, env = set("PPSP_PIN"), value_name = "sha256/…")]
+    pub pin: Option<Pin>,
+    /// Directory for keys and certificate; it is made where it is not there [default: ppsp-tracker in the user's data directory]
+    #[arg(long, env = set("PPSP_DATA_DIR"), value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How peers may prove who they are: bearer (tokens of the Portal), digest, certificate, or none, which needs a loopback
+    /// address; several with commas between them
+    #[arg(long, env = set("PPSP_AUTH"), value_name = "WAYS", value_delimiter = ',', default_value = "bearer")]
+    pub auth: Vec<AuthWay>,
+    /// Accounts for --auth digest: lines name:ppsp-tracker:HASH, the SHA-256 of name:ppsp-tracker:password in hexadecimal digits
+    #[arg(long, env = set("PPSP_DIGEST_FILE"), value_name = "FILE")]
+    pub digest_file: Option<PathBuf>,
+    /// Authorities (PEM) that vouch for clients, for --auth certificate
+    #[arg(long, env = set("PPSP_CLIENT_CA"), value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+    /// URL under which peers find the tracker [default: from --listen]
+    #[arg(long, env = set("PPSP_ADVERTISE"), value_name = "URL")]
+    pub advertise: Option<String>,
+    /// What admins of the Portal see it called [default: the host in its URL]
+    #[arg(long, env = set("PPSP_NAME"), value_name = "NAME")]
+    pub name: Option<String>,
+    /// How it is served.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
@@ -228,6 +316,32 @@ pub enum StoreKind {
     File,
     /// In memory.
     Memory,
+}
+
+/// How peers prove to a tracker who they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthWay {
+    /// By an access token of the Portal.
+    Bearer,
+    /// By name and password.
+    Digest,
+    /// By a TLS client certificate.
+    Certificate,
+    /// Not at all.
+    None,
+}
+
+impl std::str::FromStr for AuthWay {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bearer" => Ok(Self::Bearer),
+            "digest" => Ok(Self::Digest),
+            "certificate" => Ok(Self::Certificate),
+            "none" => Ok(Self::None),
+            _ => Err(format!("'{text}' is not one of bearer, digest, certificate, none")),
+        }
+    }
 }
 
 /// A hash function by its name.

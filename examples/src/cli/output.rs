@@ -69,6 +69,11 @@ impl Output {
         self.json
     }
 
+    /// Are more words wanted?
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// A line on standard output. One that nobody reads any more is no reason to stop.
     pub fn line(&self, text: impl Display) {
         self.to_stdout(harmless(&text.to_string()));
@@ -102,6 +107,13 @@ impl Output {
     /// A sentence for people.
     pub fn say(&self, text: impl Display) {
         if self.talks() {
+            self.to_stderr(text);
+        }
+    }
+
+    /// What people have to know, also those who want few words.
+    pub fn secret(&self, text: impl Display) {
+        if !self.json {
             self.to_stderr(text);
         }
     }

@@ -7,9 +7,12 @@ mod get;
 mod info;
 mod opening;
 mod peers;
+mod portal;
 mod seed;
+mod serving;
 mod session;
 mod signals;
+mod tracker;
 mod usage;
 mod verify;
 mod workers;
@@ -66,6 +69,8 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
         }
         Command::Info { link } => info::run(&link, out),
         Command::Verify { file, link } => verify::run(file, &link, out).await,
+        Command::Portal(args) => portal::run(args, out).await,
+        Command::Tracker(args) => tracker::run(args, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Bench(BenchCommand::Loopback(args)) => bench::run(args, out).await,
         Command::Config => {

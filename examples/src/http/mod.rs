@@ -15,4 +15,4 @@ pub use error::HttpError;
 pub use logging::start_logging;
 pub use metrics::metrics_page;
 pub use server::{ClientCertificate, Limits, Remote, Serving, Shutdown, bind, serve};
-pub use tls::{Identity, Pin, PinError, TlsError, Trust, server_config};
+pub use tls::{Identity, Pin, PinError, TlsError, Trust, server_config, write_private};

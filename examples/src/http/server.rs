@@ -18,7 +18,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -27,6 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use super::Pin;
 use crate::cli::exit::Failure;
 
 /// What one stranger, and all of them together, may take.
@@ -70,9 +70,10 @@ impl Remote {
     }
 }
 
-/// The certificate that the client has shown, checked. Stands in the extensions of requests where there is one.
-#[derive(Clone, Debug)]
-pub struct ClientCertificate(pub CertificateDer<'static>);
+/// The key of the certificate that the client has shown, which an authority vouches for. Stands in the extensions of requests
+/// where there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientCertificate(pub Pin);
 
 /// Ends what [`serve`] serves: requests under way are answered, then connections are closed.
 #[derive(Clone, Debug)]
@@ -174,7 +175,7 @@ async fn connection<S, F, B>(
     // Who speaks no TLS is not answered.
     let Ok(Ok(stream)) = timeout(limits.handshake, acceptor.accept(stream)).await else { return };
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let shown = shown.map(|certificate| ClientCertificate(certificate.clone().into_owned()));
+    let shown = shown.and_then(Pin::of).map(ClientCertificate);
     requests(stream, remote, shown, limits, ended, service).await;
 }
 
@@ -193,8 +194,8 @@ async fn requests<T, S, F, B>(
 {
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(Remote(remote));
-        if let Some(shown) = &shown {
-            request.extensions_mut().insert(shown.clone());
+        if let Some(shown) = shown {
+            request.extensions_mut().insert(shown);
         }
         let too_long = request.body().size_hint().lower() > limits.body;
         let answered = (!too_long).then(|| timeout(limits.request, service(request)));

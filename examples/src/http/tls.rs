@@ -286,7 +286,7 @@ fn check_validity(certificate: &CertificateDer<'_>, now: SystemTime) -> Result<(
 }
 
 /// Writes a file that only its owner can read, as a whole or not at all.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);

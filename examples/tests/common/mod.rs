@@ -1,6 +1,9 @@
 //! Runs the `ppsp` command as people do: real processes, real sockets on loopback, real files.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod portal;
+pub mod postgres;
+
 use std::{
     ffi::OsStr,
     fs,

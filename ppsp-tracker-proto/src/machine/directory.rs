@@ -1,310 +1,297 @@
-//! The tables in memory: peers, swarms, who is in which, and who was silent longest. What may be done to them is decided
-//! elsewhere.
+//! Registrations and swarms in memory: who is where, a sample of a swarm, and whose time is over. It decides nothing.
 
-use alloc::{boxed::Box, vec::Vec};
-use core::hash::BuildHasher as _;
+use alloc::{boxed::Box, collections::BinaryHeap, string::String, vec::Vec};
+use core::{cmp::Reverse, net::IpAddr};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashMap;
 use ppsp_core::{Identifier, Instant};
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
 
-use super::slab::{NONE, Slab};
-use crate::{Counters, Population, Registration, Totals, message::PeerMode};
+use crate::{
+    message::PeerMode,
+    registration::{Membership, Registration},
+};
 
-pub(super) struct Directory {
-    peers: Slab<Peer>,
-    swarms: Slab<Swarm>,
-    by_id: HashTable<u32>,
-    by_opening: HashTable<u32>,
-    /// The first peer of each session; the others follow through [`Peer::next`].
-    by_session: HashTable<u32>,
-    by_name: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    /// The two ends of the list of peers by [`Registration::seen`].
-    oldest: u32,
-    newest: u32,
-    parts: usize,
-}
+/// The place of a registration.
+pub(super) type Place = u32;
+/// The number of a swarm.
+pub(super) type SwarmNumber = u32;
 
-pub(super) struct Peer {
-    pub(super) registration: Registration,
-    /// Its swarms; seldom more than one.
-    pub(super) parts: Vec<Part>,
-    older: u32,
-    newer: u32,
-    /// Others of the same session.
-    previous: u32,
-    next: u32,
-}
-
-/// A membership.
-pub(super) struct Part {
-    pub(super) swarm: u32,
+/// Where a peer stands in a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) swarm: SwarmNumber,
     /// Its place among the members of its mode.
     at: u32,
-    pub(super) mode: PeerMode,
-    pub(super) counters: Counters,
 }
 
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    peers: Vec<Option<Entry>>,
+    free: Vec<Place>,
+    by_id: HashMap<Identifier, Place>,
+    /// The latest registration of a session; the others follow by [`Entry::sibling`].
+    by_session: HashMap<u128, Place>,
+    by_address: HashMap<IpAddr, u32>,
+    swarms: Vec<Swarm>,
+    free_swarms: Vec<SwarmNumber>,
+    by_name: HashMap<Box<str>, SwarmNumber>,
+    /// When to look at whom. A peer that was heard meanwhile is looked at again later.
+    timers: BinaryHeap<Reverse<(Instant, Place, u32)>>,
+    epoch: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: Identifier,
+    pub(super) peer: Registration<Seat>,
+    /// When it was last heard.
+    pub(super) seen: Instant,
+    /// Tells this entry from others that had the place before.
+    epoch: u32,
+    sibling: Option<Place>,
+}
+
+/// A swarm, and what was reported of it.
+#[derive(Debug, Default)]
 pub(super) struct Swarm {
     pub(super) name: Box<str>,
-    /// By mode.
-    members: [Vec<u32>; 2],
-    pub(super) with_content: usize,
-    pub(super) totals: Totals,
+    seeders: Vec<Place>,
+    leeches: Vec<Place>,
+    pub(super) leeches_with_content: u32,
+    pub(super) uploaded: u64,
+    pub(super) downloaded: u64,
 }
 
 impl Swarm {
-    pub(super) fn members(&self, mode: PeerMode) -> &[u32] {
-        &self.members[mode as usize]
+    pub(super) fn of(&self, mode: PeerMode) -> &Vec<Place> {
+        match mode {
+            PeerMode::Seeder => &self.seeders,
+            PeerMode::Leech => &self.leeches,
+        }
     }
 
-    pub(super) fn population(&self) -> Population {
-        Population {
-            seeders: self.members(PeerMode::Seeder).len(),
-            leeches: self.members(PeerMode::Leech).len(),
-            with_content: self.with_content,
+    fn of_mut(&mut self, mode: PeerMode) -> &mut Vec<Place> {
+        match mode {
+            PeerMode::Seeder => &mut self.seeders,
+            PeerMode::Leech => &mut self.leeches,
         }
     }
 }
 
 impl Directory {
-    pub(super) fn new() -> Self {
-        Self {
-            peers: Slab::new(),
-            swarms: Slab::new(),
-            by_id: HashTable::new(),
-            by_opening: HashTable::new(),
-            by_session: HashTable::new(),
-            by_name: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            oldest: NONE,
-            newest: NONE,
-            parts: 0,
-        }
+    pub(super) fn find(&self, id: &Identifier) -> Option<Place> {
+        self.by_id.get(id).copied()
     }
 
-    /// Adds a peer that is in no swarm yet; none if its identifier is taken.
-    pub(super) fn register(&mut self, registration: Registration) -> Option<u32> {
-        if self.find(registration.id).is_some() {
-            return None;
-        }
-        let Registration { id, opening, .. } = registration;
-        let session = registration.principal.session;
-        let first = self.first_of(session).unwrap_or(NONE);
-        let peer = Peer { registration, parts: Vec::new(), older: NONE, newer: NONE, previous: NONE, next: first };
-        let at = self.peers.insert(peer);
-        let Self { peers, hasher, .. } = self;
-        let of = |at: u32| peers.get(at).map(|peer| &peer.registration);
-        let hash = |at: &u32| of(*at).map_or(0, |peer| hasher.hash_one(peer.id));
-        self.by_id.insert_unique(hasher.hash_one(id), at, hash);
-        self.by_opening.insert_unique(opening.id, at, |&at| of(at).map_or(0, |peer| peer.opening.id));
-        let hash = |at: &u32| of(*at).map_or(0, |peer| hasher.hash_one(peer.principal.session));
-        match self.by_session.find_mut(hasher.hash_one(session), |&other| other == first) {
-            Some(head) => *head = at,
-            None => drop(self.by_session.insert_unique(hasher.hash_one(session), at, hash)),
-        }
-        if let Some(first) = self.peers.get_mut(first) {
-            first.previous = at;
-        }
-        self.append(at);
-        Some(at)
+    pub(super) fn get(&self, place: Place) -> Option<&Entry> {
+        self.peers.get(place as usize)?.as_ref()
     }
 
-    /// Removes a peer from everywhere.
-    pub(super) fn remove(&mut self, at: u32) {
-        while let Some(part) = self.peers.get(at).and_then(|peer| peer.parts.last()) {
-            self.leave(at, part.swarm);
-        }
-        self.unlink(at);
-        let Some(peer) = self.peers.remove(at) else { return };
-        let Registration { id, opening, principal, .. } = peer.registration;
-        if let Ok(entry) = self.by_id.find_entry(self.hasher.hash_one(id), |&other| other == at) {
-            entry.remove();
-        }
-        if let Ok(entry) = self.by_opening.find_entry(opening.id, |&other| other == at) {
-            entry.remove();
-        }
-        if let Some(next) = self.peers.get_mut(peer.next) {
-            next.previous = peer.previous;
-        }
-        if let Some(previous) = self.peers.get_mut(peer.previous) {
-            previous.next = peer.next;
-        } else if let Ok(mut entry) =
-            self.by_session.find_entry(self.hasher.hash_one(principal.session), |&other| other == at)
-        {
-            if peer.next == NONE {
-                entry.remove();
-            } else {
-                *entry.get_mut() = peer.next;
-            }
-        }
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Entry> {
+        self.peers.get_mut(place as usize)?.as_mut()
     }
 
-    /// The track timer of a peer starts anew.
-    pub(super) fn touch(&mut self, at: u32, now: Instant) {
-        if self.newest != at {
-            self.unlink(at);
-            self.append(at);
-        }
-        if let Some(peer) = self.peers.get_mut(at) {
-            peer.registration.seen = now;
-        }
+    pub(super) fn swarm(&self, number: SwarmNumber) -> Option<&Swarm> {
+        self.swarms.get(number as usize)
     }
 
-    /// The peer joins a swarm that it is not in.
-    pub(super) fn join(&mut self, at: u32, name: &str, mode: PeerMode) {
-        let swarm = self.find_swarm(name).unwrap_or_else(|| {
-            let swarm = Swarm {
-                name: name.into(),
-                members: [Vec::new(), Vec::new()],
-                with_content: 0,
-                totals: Totals::default(),
-            };
-            let swarm = self.swarms.insert(swarm);
-            let Self { swarms, hasher, .. } = self;
-            let hash = |&at: &u32| swarms.get(at).map_or(0, |swarm| hasher.hash_one(&*swarm.name));
-            self.by_name.insert_unique(hasher.hash_one(name), swarm, hash);
-            swarm
-        });
-        let (Some(peer), Some(group)) = (self.peers.get_mut(at), self.swarms.get_mut(swarm)) else { return };
-        let members = &mut group.members[mode as usize];
-        peer.parts.reserve_exact(1);
-        peer.parts.push(Part { swarm, at: members.len() as u32, mode, counters: Counters::default() });
-        members.push(at);
-        self.parts += 1;
+    pub(super) fn swarm_mut(&mut self, number: SwarmNumber) -> Option<&mut Swarm> {
+        self.swarms.get_mut(number as usize)
     }
 
-    /// The peer leaves a swarm that it is in. A swarm without members is forgotten.
-    pub(super) fn leave(&mut self, at: u32, swarm: u32) {
-        let Some(peer) = self.peers.get_mut(at) else { return };
-        let Some(index) = peer.parts.iter().position(|part| part.swarm == swarm) else { return };
-        let part = peer.parts.swap_remove(index);
-        self.parts -= 1;
-        let Some(group) = self.swarms.get_mut(swarm) else { return };
-        group.with_content -= usize::from(has_content(part.mode, part.counters));
-        let members = &mut group.members[part.mode as usize];
-        members.swap_remove(part.at as usize);
-        if let Some(&moved) = members.get(part.at as usize)
-            && let Some(moved) = self.peers.get_mut(moved)
-            && let Some(other) = moved.parts.iter_mut().find(|part| part.swarm == swarm)
-        {
-            other.at = part.at;
-        }
-        if group.members.iter().all(Vec::is_empty) {
-            let hash = self.hasher.hash_one(&*group.name);
-            if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == swarm) {
-                entry.remove();
-            }
-            self.swarms.remove(swarm);
-        }
+    pub(super) fn swarm_by_name(&self, name: &str) -> Option<SwarmNumber> {
+        self.by_name.get(name).copied()
     }
 
-    /// Lets `change` see and change what a peer reported of a swarm.
-    pub(super) fn report<T>(
-        &mut self,
-        at: u32,
-        name: &str,
-        change: impl FnOnce(PeerMode, &mut Counters, &mut Totals) -> T,
-    ) -> Option<T> {
-        let swarm = self.find_swarm(name)?;
-        let part = self.peers.get_mut(at)?.parts.iter_mut().find(|part| part.swarm == swarm)?;
-        let group = self.swarms.get_mut(swarm)?;
-        let before = has_content(part.mode, part.counters);
-        let found = change(part.mode, &mut part.counters, &mut group.totals);
-        group.with_content =
-            group.with_content + usize::from(has_content(part.mode, part.counters)) - usize::from(before);
-        Some(found)
+    pub(super) fn name(&self, number: SwarmNumber) -> &str {
+        self.swarm(number).map_or("", |swarm| &swarm.name)
     }
 
-    pub(super) fn find(&self, id: Identifier) -> Option<u32> {
-        let is = |&at: &u32| self.peers.get(at).is_some_and(|peer| peer.registration.id == id);
-        self.by_id.find(self.hasher.hash_one(id), is).copied()
+    pub(super) fn peer_count(&self) -> usize {
+        self.by_id.len()
     }
 
-    pub(super) fn find_opening(&self, opening: u64) -> Option<u32> {
-        let is = |&at: &u32| self.peers.get(at).is_some_and(|peer| peer.registration.opening.id == opening);
-        self.by_opening.find(opening, is).copied()
+    pub(super) fn swarm_count(&self) -> usize {
+        self.by_name.len()
     }
 
-    pub(super) fn find_swarm(&self, name: &str) -> Option<u32> {
-        let is = |&at: &u32| self.swarms.get(at).is_some_and(|swarm| &*swarm.name == name);
-        self.by_name.find(self.hasher.hash_one(name), is).copied()
+    pub(super) fn of_address(&self, ip: IpAddr) -> usize {
+        self.by_address.get(&ip).map_or(0, |count| *count as usize)
     }
 
-    /// The peers of a session.
-    pub(super) fn of_session(&self, session: u128) -> impl Iterator<Item = u32> {
-        core::iter::successors(self.first_of(session), |&at| {
-            self.peers.get(at).map(|peer| peer.next).filter(|&next| next != NONE)
+    pub(super) fn of_session(&self, session: u128) -> impl Iterator<Item = Place> {
+        let mut next = self.by_session.get(&session).copied();
+        core::iter::from_fn(move || {
+            let place = next?;
+            next = self.get(place).and_then(|entry| entry.sibling);
+            Some(place)
         })
     }
 
-    /// The peer that was silent longest.
-    pub(super) fn oldest(&self) -> Option<(u32, Instant)> {
-        self.peers.get(self.oldest).map(|peer| (self.oldest, peer.registration.seen))
-    }
-
-    pub(super) fn peer(&self, at: u32) -> Option<&Peer> {
-        self.peers.get(at)
-    }
-
-    pub(super) fn registration_mut(&mut self, at: u32) -> Option<&mut Registration> {
-        self.peers.get_mut(at).map(|peer| &mut peer.registration)
-    }
-
-    pub(super) fn swarm(&self, at: u32) -> Option<&Swarm> {
-        self.swarms.get(at)
-    }
-
-    pub(super) fn peers(&self) -> impl Iterator<Item = (u32, &Peer)> {
-        self.peers.iter()
+    pub(super) fn peers(&self) -> impl Iterator<Item = &Entry> {
+        self.peers.iter().flatten()
     }
 
     pub(super) fn swarms(&self) -> impl Iterator<Item = &Swarm> {
-        self.swarms.iter().map(|(_, swarm)| swarm)
+        self.swarms.iter().filter(|swarm| !swarm.name.is_empty())
     }
 
-    pub(super) const fn peer_count(&self) -> usize {
-        self.peers.len()
-    }
-
-    pub(super) const fn swarm_count(&self) -> usize {
-        self.swarms.len()
-    }
-
-    /// Memberships of all peers.
-    pub(super) const fn part_count(&self) -> usize {
-        self.parts
-    }
-
-    fn first_of(&self, session: u128) -> Option<u32> {
-        let is = |&at: &u32| self.peers.get(at).is_some_and(|peer| peer.registration.principal.session == session);
-        self.by_session.find(self.hasher.hash_one(session), is).copied()
-    }
-
-    fn append(&mut self, at: u32) {
-        let older = core::mem::replace(&mut self.newest, at);
-        if let Some(peer) = self.peers.get_mut(at) {
-            (peer.older, peer.newer) = (older, NONE);
+    /// A new registration without memberships.
+    pub(super) fn insert(&mut self, id: Identifier, peer: Registration<Seat>, now: Instant, due: Instant) -> Place {
+        self.epoch = self.epoch.wrapping_add(1);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            (self.peers.len() - 1) as Place
+        });
+        *self.by_address.entry(peer.remote).or_default() += 1;
+        let sibling = self.by_session.insert(peer.principal.session, place);
+        let entry = Entry { id, peer, seen: now, epoch: self.epoch, sibling };
+        if let Some(slot) = self.peers.get_mut(place as usize) {
+            *slot = Some(entry);
         }
-        match self.peers.get_mut(older) {
-            Some(peer) => peer.newer = at,
-            None => self.oldest = at,
+        self.by_id.insert(id, place);
+        self.timers.push(Reverse((due, place, self.epoch)));
+        if self.timers.len() > 2 * self.by_id.len() + 4096 {
+            self.drop_stale_timers();
+        }
+        place
+    }
+
+    /// Deletes a registration and all its memberships.
+    pub(super) fn remove(&mut self, place: Place) {
+        while let Some(last) = self.get(place).and_then(|entry| entry.peer.memberships.len().checked_sub(1)) {
+            self.leave(place, last);
+        }
+        let Some(entry) = self.peers.get_mut(place as usize).and_then(Option::take) else { return };
+        self.free.push(place);
+        self.by_id.remove(&entry.id);
+        if let Some(count) = self.by_address.get_mut(&entry.peer.remote) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&entry.peer.remote);
+            }
+        }
+        let session = entry.peer.principal.session;
+        let before = self.of_session(session).find(|other| self.get(*other).is_some_and(|e| e.sibling == Some(place)));
+        match before.and_then(|before| self.get_mut(before)) {
+            Some(before) => before.sibling = entry.sibling,
+            None => match entry.sibling {
+                Some(next) => _ = self.by_session.insert(session, next),
+                None => _ = self.by_session.remove(&session),
+            },
         }
     }
 
-    fn unlink(&mut self, at: u32) {
-        let Some(&Peer { older, newer, .. }) = self.peers.get(at) else { return };
-        match self.peers.get_mut(older) {
-            Some(peer) => peer.newer = newer,
-            None => self.oldest = newer,
+    pub(super) fn join(&mut self, place: Place, name: &str, mode: PeerMode) {
+        let number = self.swarm_by_name(name).unwrap_or_else(|| self.add_swarm(name));
+        let (Some(swarm), Some(Some(entry))) =
+            (self.swarms.get_mut(number as usize), self.peers.get_mut(place as usize))
+        else {
+            return;
+        };
+        let members = swarm.of_mut(mode);
+        let seat = Seat { swarm: number, at: members.len() as u32 };
+        members.push(place);
+        entry.peer.memberships.push(Membership { swarm: seat, mode, uploaded: 0, downloaded: 0 });
+    }
+
+    /// Ends a membership; the swarm goes with its last peer.
+    pub(super) fn leave(&mut self, place: Place, membership: usize) {
+        let Some(entry) = self.get_mut(place) else { return };
+        let Membership { swarm: seat, mode, downloaded, .. } = entry.peer.memberships.swap_remove(membership);
+        let number = seat.swarm;
+        let Some(swarm) = self.swarms.get_mut(number as usize) else { return };
+        let members = swarm.of_mut(mode);
+        members.swap_remove(seat.at as usize);
+        // The last one has moved to the seat that is free.
+        let moved = members.get(seat.at as usize).and_then(|moved| self.peers.get_mut(*moved as usize)?.as_mut());
+        let memberships = moved.map(|moved| &mut moved.peer.memberships).into_iter().flatten();
+        memberships.filter(|one| one.swarm.swarm == number).for_each(|one| one.swarm.at = seat.at);
+        if mode == PeerMode::Leech && downloaded > 0 {
+            swarm.leeches_with_content -= 1;
         }
-        match self.peers.get_mut(newer) {
-            Some(peer) => peer.older = older,
-            None => self.newest = older,
+        if swarm.seeders.is_empty() && swarm.leeches.is_empty() {
+            let name = core::mem::take(swarm).name;
+            self.by_name.remove(&name);
+            self.free_swarms.push(number);
         }
     }
-}
 
-fn has_content(mode: PeerMode, counters: Counters) -> bool {
-    mode == PeerMode::Leech && counters.downloaded > 0
+    /// Members by chance, each at most once: at most `count` of one kind, the asker's session left out.
+    pub(super) fn sample(
+        &self,
+        number: SwarmNumber,
+        mode: PeerMode,
+        count: usize,
+        session: u128,
+        random: &mut ChaCha8Rng,
+        out: &mut Vec<Place>,
+    ) {
+        let Some(members) = self.swarm(number).map(|swarm| swarm.of(mode)) else { return };
+        let begun = out.len();
+        let fits = |place: &Place| self.get(*place).is_some_and(|entry| entry.peer.principal.session != session);
+        let mut below = |bound: usize| (u64::from(random.next_u32()) * bound as u64 >> 32) as usize;
+        if members.len() <= 2 * count {
+            // Few: all of them, shuffled.
+            out.extend(members.iter().copied().filter(fits));
+            let drawn = &mut out[begun..];
+            for at in (1..drawn.len()).rev() {
+                drawn.swap(at, below(at + 1));
+            }
+            out.truncate(begun + count);
+            return;
+        }
+        // At least half of what is drawn is new, so that some draws suffice.
+        for _ in 0..4 * count {
+            let Some(&place) = members.get(below(members.len())) else { break };
+            if out.len() - begun == count {
+                break;
+            }
+            if fits(&place) && !out[begun..].contains(&place) {
+                out.push(place);
+            }
+        }
+    }
+
+    /// When to look next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((due, ..))| *due)
+    }
+
+    /// A registration whose time is over, one at a time. `track` is how long a peer may be silent.
+    pub(super) fn expired(&mut self, now: Instant, track: core::time::Duration) -> Option<Place> {
+        while let Some(&Reverse((due, place, epoch))) = self.timers.peek() {
+            if due > now {
+                return None;
+            }
+            self.timers.pop();
+            let Some(entry) = self.get(place).filter(|entry| entry.epoch == epoch) else { continue };
+            let due = entry.seen + track;
+            if due <= now {
+                return Some(place);
+            }
+            self.timers.push(Reverse((due, place, epoch)));
+        }
+        None
+    }
+
+    fn add_swarm(&mut self, name: &str) -> SwarmNumber {
+        let number = self.free_swarms.pop().unwrap_or_else(|| {
+            self.swarms.push(Swarm::default());
+            (self.swarms.len() - 1) as SwarmNumber
+        });
+        if let Some(swarm) = self.swarm_mut(number) {
+            swarm.name = name.into();
+        }
+        self.by_name.insert(String::from(name).into(), number);
+        number
+    }
+
+    fn drop_stale_timers(&mut self) {
+        let mut timers = core::mem::take(&mut self.timers).into_vec();
+        timers.retain(|Reverse((_, place, epoch))| self.get(*place).is_some_and(|entry| entry.epoch == *epoch));
+        self.timers = timers.into();
+    }
 }

@@ -1,448 +1,537 @@
-//! The tracker of RFC 7846 §2.3 in memory: request bodies go in, response bodies come out.
-//!
-//! It carries out what [`transition`] decides. HTTP, authentication and the clock are its driver's.
+//! The tracker: RFC 7846's state machines (Figures 4 and 5) over a directory in memory.
 
-mod answers;
 mod directory;
-mod slab;
+mod reports;
+mod selection;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
-use alloc::{borrow::Cow, string::ToString as _, vec::Vec};
-use core::time::Duration;
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use core::{net::IpAddr, time::Duration};
 
-use answers::Answers;
-use directory::Directory;
+use directory::{Directory, Entry, Place, Seat, SwarmNumber};
 use ppsp_core::{Identifier, Instant};
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng as _, SeedableRng as _};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+pub use reports::{Flag, Inconsistency, check_step, check_totals};
+pub use selection::{ListPolicy, Shares, Wanted, rank};
+use transactions::{Seen, Transactions};
 
 use crate::{
-    Addrs, Candidate, Context, Counters, Ends, Held, ListPolicy, Membership, Population, Profile, Record, Registration,
-    Step, Subject, Totals, Transaction,
-    message::{
-        Action, AddrKind, Code, Connect, PeerAddr, PeerInfo, PeerMode, PeerNum, Request, RequestData, Response,
-        SwarmResult,
-    },
-    reachable, sample, take_report, transition,
+    Gate, Next, Principal, decide,
+    message::{Action, Code, PeerInfo, PeerMode, PeerNum, Request, RequestData, Response, StatReport, SwarmResult},
+    reachable,
+    registration::{Ability, Addr, Registration},
 };
 
-/// Limits and times of a [`Tracker`].
-///
-/// Where a limit would be exceeded the request is answered with 05, and nothing changes. A body is limited by
-/// [`MAX_REQUEST`](crate::message::MAX_REQUEST), a list by [`MAX_LIST`](crate::MAX_LIST).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Config {
-    /// A peer that is silent for as long is forgotten (RFC 7846 §2.3.2 D).
-    pub track_timeout: Duration,
-    /// How peer lists are made.
+/// What a tracker allows and how long it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackerConfig {
+    /// The track timer: a peer that is silent for so long is forgotten (RFC 7846 §2.3.2 D).
+    pub track_timer: Duration,
+    /// How lists are made.
     pub lists: ListPolicy,
-    /// Most registered peers.
+    /// Registrations in all; further ones get 05.
     pub max_peers: usize,
-    /// Most swarms with members.
+    /// Swarms in all; requests that need another one get 05.
     pub max_swarms: usize,
-    /// Most memberships of all peers together.
-    pub max_memberships: usize,
-    /// Most memberships of a peer.
-    pub max_memberships_per_peer: usize,
-    /// Most registered peers of a session.
+    /// Swarms of one peer; more get 03.
+    pub max_swarms_per_peer: usize,
+    /// Registrations of one session; a further one ends the one that was silent for longest.
     pub max_peers_per_session: usize,
-    /// Bytes for answers that are kept for repeated requests. Beyond that the oldest are forgotten; none is kept longer
-    /// than a minute.
+    /// Registrations from one address; further ones get 05. Many people may share one behind a NAT.
+    pub max_peers_per_address: usize,
+    /// Bytes of answers kept for those who ask again (RFC 7846 §4.3); older ones make room, and requests that are repeated
+    /// after that are done again.
     pub max_answers: usize,
+    /// How long an answer is kept.
+    pub keep_answers: Duration,
 }
 
-impl Default for Config {
+impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
-            track_timeout: Duration::from_secs(90),
+            track_timer: Duration::from_secs(90),
             lists: ListPolicy::default(),
-            max_peers: 2_000_000,
-            max_swarms: 200_000,
-            max_memberships: 4_000_000,
-            max_memberships_per_peer: 64,
-            max_peers_per_session: 64,
-            max_answers: 16 << 20,
+            max_peers: 4_000_000,
+            max_swarms: 1_000_000,
+            max_swarms_per_peer: 64,
+            max_peers_per_session: 8,
+            max_peers_per_address: 4096,
+            max_answers: 64 << 20,
+            keep_answers: Duration::from_secs(30),
         }
     }
 }
 
-/// What a tracker did so far, and holds now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Peers that are registered now. Without any the tracker is in INIT, else in STARTED (RFC 7846 Figure 4).
-    pub peers: usize,
-    /// Swarms that have members now.
-    pub swarms: usize,
-    /// Memberships now.
-    pub memberships: usize,
-    /// Answers by error code; those without error first.
-    pub answers: [u64; 7],
-    /// Answers that were given a second time.
-    pub repeated: u64,
-    /// Peers that registered.
-    pub registered: u64,
-    /// Peers that were silent for too long.
-    pub expired: u64,
-    /// Memberships that ended because the gate did not let the principal stay.
-    pub barred: u64,
-    /// Reports that contradict an earlier one or the mode.
-    pub doubtful: u64,
+/// Where a request comes from, and from whom.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The address that it came from.
+    pub remote: IpAddr,
+    /// Who sent it, if that was proven.
+    pub principal: Option<Principal>,
+    /// What they may do.
+    pub gate: &'a dyn Gate,
 }
 
-/// A swarm, as the operator sees it.
+/// A tracker with everything in memory.
+///
+/// Request bodies go in with what HTTP knows of them, response bodies come out. Each peer identifier has the states of RFC 7846
+/// Figure 5; START and PEER REGISTERED are passed within one call, so that the init timer never runs: there is nothing to
+/// wait for between a CONNECT and its answer. What is not [`handle`](Self::handle)d by the caller at all, because it is
+/// overloaded, gets [`Code::UNAVAILABLE`] by [`Response::empty`].
+///
+/// A database in its place uses the same [`decide`], [`ListPolicy`] and [`Registration`].
+pub struct Tracker {
+    config: TrackerConfig,
+    random: ChaCha8Rng,
+    directory: Directory,
+    transactions: Transactions,
+    flags: reports::Flags,
+    stats: TrackerStats,
+    drawn: Vec<Place>,
+}
+
+/// What a tracker has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackerStats {
+    /// CONNECT requests that were answered with 00.
+    pub connects: u64,
+    /// FIND requests that were answered with 00.
+    pub finds: u64,
+    /// STAT_REPORT requests that were answered with 00.
+    pub stat_reports: u64,
+    /// Requests that were repeated, and got the answer that they had.
+    pub repeated: u64,
+    /// Requests by the error code they were answered with: 01 to 06.
+    pub errors: [u64; 6],
+    /// Registrations that ended because the track timer ran out.
+    pub timed_out: u64,
+    /// Memberships that ended because they are no longer allowed.
+    pub revoked: u64,
+}
+
+/// A swarm, for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SwarmView<'a> {
-    /// The `swarm_id`.
-    pub swarm_id: &'a str,
-    /// How many members there are.
-    pub population: Population,
-    /// What they reported.
-    pub totals: Totals,
-}
-
-/// A tracker with its directory in memory.
-///
-/// [`handle`](Self::handle) is to be called for each request; [`handle_timeout`](Self::handle_timeout) when
-/// [`poll_timeout`](Self::poll_timeout) says so. Each call costs as much as its own request and what is due.
-pub struct Tracker {
-    config: Config,
-    directory: Directory,
-    answers: Answers,
-    rng: ChaCha8Rng,
-    /// Of the fingerprints of transactions.
-    key: [u64; 2],
-    stats: Stats,
+    /// Its identifier.
+    pub id: &'a str,
+    /// SEEDERs in it.
+    pub seeders: usize,
+    /// LEECHes in it.
+    pub leeches: usize,
+    /// Bytes that its peers reported as sent, those included that left.
+    pub uploaded: u64,
+    /// Bytes that they reported as received.
+    pub downloaded: u64,
 }
 
 impl Tracker {
-    /// A tracker without peers. The seed must be secret and never used again.
-    pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        let mut rng = ChaCha8Rng::from_seed(seed);
-        let key = [rng.next_u64(), rng.next_u64()];
-        let answers = Answers::new(config.max_answers);
-        Self { config, directory: Directory::new(), answers, rng, key, stats: Stats::default() }
+    /// A tracker without peers. Lists are drawn by chance from the seed.
+    pub fn new(config: TrackerConfig, seed: [u8; 32]) -> Self {
+        Self {
+            config,
+            random: ChaCha8Rng::from_seed(seed),
+            directory: Directory::default(),
+            transactions: Transactions::new(config.max_answers, config.keep_answers),
+            flags: reports::Flags::default(),
+            stats: TrackerStats::default(),
+            drawn: Vec::new(),
+        }
     }
 
-    /// Answers a request: appends the body of the response, and gives its error code.
-    pub fn handle(&mut self, now: Instant, asker: &Context<'_>, body: &[u8], out: &mut Vec<u8>) -> Code {
-        self.handle_timeout(now);
-        let code = match Request::read(body) {
-            Ok(request) => self.answer(now, asker, &request, body, out),
-            Err(unreadable) => refuse(unreadable.code(), unreadable.transaction_id.unwrap_or_default(), out),
-        };
-        self.stats.answers[usize::from(code.0).min(6)] += 1;
+    /// Answers a request: appends the body of the response and returns its code.
+    pub fn handle(&mut self, now: Instant, context: &Context<'_>, body: &[u8], out: &mut Vec<u8>) -> Code {
+        let code = self.answer(now, context, body, out);
+        if let Some(count) = code.0.checked_sub(1).and_then(|at| self.stats.errors.get_mut(usize::from(at))) {
+            *count += 1;
+        }
         code
     }
 
-    /// Forgets the peers whose track timer expired (RFC 7846 §2.3.2 D).
+    /// Forgets the peers whose track timer has run out, at most a thousand at a time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, seen)) = self.directory.oldest()
-            && now.saturating_since(seen) >= self.config.track_timeout
-        {
-            self.directory.remove(at);
-            self.stats.expired += 1;
+        for _ in 0..1000 {
+            let Some(place) = self.directory.expired(now, self.config.track_timer) else { break };
+            self.directory.remove(place);
+            self.stats.timed_out += 1;
         }
     }
 
-    /// Ends all registrations of a session, and gives their number.
-    pub fn end_session(&mut self, session: u128) -> usize {
-        let peers: Vec<u32> = self.directory.of_session(session).collect();
-        peers.iter().for_each(|&at| self.directory.remove(at));
-        peers.len()
+    /// Ends all registrations of a session: it was revoked.
+    pub fn end_session(&mut self, session: u128) {
+        let places: Vec<Place> = self.directory.of_session(session).collect();
+        for place in places {
+            self.stats.revoked += self.directory.get(place).map_or(0, |entry| entry.peer.memberships.len() as u64);
+            self.directory.remove(place);
+        }
     }
 
-    /// Ends all registrations of a client, and gives their number. Looks at every peer.
-    pub fn end_client(&mut self, client: Identifier) -> usize {
-        let of_client = self.directory.peers().filter(|(_, peer)| peer.registration.principal.client == client);
-        let peers: Vec<u32> = of_client.map(|(at, _)| at).collect();
-        peers.iter().for_each(|&at| self.directory.remove(at));
-        peers.len()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is due; none without peers.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.directory.oldest().map(|(_, seen)| seen + self.config.track_timeout)
+        self.directory.next_due()
     }
 
-    /// What it did, and what it holds.
-    pub fn stats(&self) -> Stats {
-        Stats {
-            peers: self.directory.peer_count(),
-            swarms: self.directory.swarm_count(),
-            memberships: self.directory.part_count(),
-            ..self.stats
-        }
+    /// Has this session a registration?
+    pub fn has_session(&self, session: u128) -> bool {
+        self.directory.of_session(session).next().is_some()
+    }
+
+    /// Registrations.
+    pub fn peer_count(&self) -> usize {
+        self.directory.peer_count()
+    }
+
+    /// Swarms with a peer.
+    pub fn swarm_count(&self) -> usize {
+        self.directory.swarm_count()
+    }
+
+    /// What it has done.
+    pub const fn stats(&self) -> &TrackerStats {
+        &self.stats
     }
 
     /// All swarms, in no order.
     pub fn swarms(&self) -> impl Iterator<Item = SwarmView<'_>> {
         self.directory.swarms().map(|swarm| SwarmView {
-            swarm_id: &swarm.name,
-            population: swarm.population(),
-            totals: swarm.totals,
+            id: &swarm.name,
+            seeders: swarm.of(PeerMode::Seeder).len(),
+            leeches: swarm.of(PeerMode::Leech).len(),
+            uploaded: swarm.uploaded,
+            downloaded: swarm.downloaded,
         })
     }
 
-    /// All that is kept of a peer.
-    pub fn peer(&self, id: Identifier) -> Option<Record> {
-        let peer = self.directory.peer(self.directory.find(id)?)?;
-        let joined = peer.parts.iter().filter_map(|part| {
-            let swarm_id = self.directory.swarm(part.swarm)?.name.to_string();
-            Some(Membership { swarm_id, mode: part.mode, counters: part.counters })
-        });
-        Some(Record { registration: peer.registration.clone(), joined: joined.collect() })
+    /// All peers, in no order: identifier, and bytes reported as sent and received.
+    pub fn peers(&self) -> impl Iterator<Item = (Identifier, u64, u64)> {
+        self.directory.peers().map(|Entry { id, peer, .. }| {
+            let sum = |of: fn(&crate::registration::Membership<Seat>) -> u64| {
+                peer.memberships.iter().map(of).fold(0, u64::saturating_add)
+            };
+            (*id, sum(|one| one.uploaded), sum(|one| one.downloaded))
+        })
     }
 
-    fn answer(
-        &mut self,
-        now: Instant,
-        asker: &Context<'_>,
-        request: &Request<'_>,
-        body: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Code {
-        let name = || Cow::Borrowed(&*request.transaction_id);
-        let Some(principal) = asker.principal else { return refuse(Code::AUTHENTICATION_REQUIRED, name(), out) };
-        let transaction =
-            Transaction::of(self.key, &principal, asker.remote, &request.peer_id, &request.transaction_id, body);
-        let at = match Subject::of(&request.peer_id, &principal) {
-            Subject::Opening => self.directory.find_opening(transaction.id),
-            Subject::Peer(id) => self.directory.find(id),
-            Subject::Nobody => None,
-        };
-        let peer = at.and_then(|at| self.directory.peer(at));
-        let parts = peer.map_or(&[][..], |peer| &peer.parts);
-        let swarm = |at| self.directory.swarm(at).map_or("", |swarm| &swarm.name);
-        let joined: Vec<_> = parts.iter().map(|part| (swarm(part.swarm), part.mode)).collect();
-        let held = peer.map(|peer| Held { registration: &peer.registration, joined: &joined });
-        let earlier = self.answers.get(transaction.id);
-        let decision = transition(request, transaction, asker, held, earlier.map(|answer| answer.transaction));
+    /// The last reports that cannot be true, the oldest first.
+    pub fn flags(&self) -> impl Iterator<Item = &Flag> {
+        self.flags.iter()
+    }
 
-        if let Ends::Memberships(barred) = &decision.ends {
-            let swarms: Vec<_> = barred.iter().filter_map(|&part| parts.get(part)).map(|part| part.swarm).collect();
-            self.stats.barred += swarms.len() as u64;
-            swarms.iter().for_each(|&swarm| at.into_iter().for_each(|at| self.directory.leave(at, swarm)));
-        }
-        let start = out.len();
-        let code = match (decision.step, at) {
-            (Err(code), _) => refuse(code, name(), out),
-            (Ok(Step::Repeat), at) => {
-                self.stats.repeated += 1;
-                match (self.answers.get(transaction.id), at) {
-                    (Some(answer), _) => {
-                        out.extend_from_slice(&answer.body);
-                        return answer.code;
-                    }
-                    (None, Some(at)) => self.respond(now, at, request, out),
-                    (None, None) => refuse(Code::INTERNAL, name(), out),
-                }
-            }
-            (Ok(Step::Register(id)), _) => {
-                let registration = Registration {
-                    id,
-                    principal,
-                    remote: asker.remote,
-                    since: now,
-                    seen: now,
-                    opening: transaction,
-                    last: transaction,
-                    profile: Profile::default(),
-                    addrs: Addrs::default(),
-                };
-                let peers = self.directory.of_session(principal.session).count();
-                if !self.has_room(None, request)
-                    || self.directory.peer_count() >= self.config.max_peers
-                    || peers >= self.config.max_peers_per_session
-                {
-                    refuse(Code::UNAVAILABLE, name(), out)
-                } else if let Some(at) = self.directory.register(registration) {
-                    self.stats.registered += 1;
-                    self.act(at, asker, request);
-                    self.respond(now, at, request, out)
-                } else {
-                    // An identifier was assigned twice.
-                    refuse(Code::INTERNAL, name(), out)
-                }
-            }
-            (Ok(Step::Track), Some(at)) if self.has_room(Some(at), request) => {
-                self.directory.touch(at, now);
-                if let Some(registration) = self.directory.registration_mut(at) {
-                    registration.last = transaction;
-                }
-                self.act(at, asker, request);
-                self.respond(now, at, request, out)
-            }
-            (Ok(Step::Track), Some(_)) => refuse(Code::UNAVAILABLE, name(), out),
-            (Ok(Step::Track), None) => refuse(Code::INTERNAL, name(), out),
+    /// Reports that could not be true, in all.
+    pub const fn flag_count(&self) -> u64 {
+        self.flags.count
+    }
+
+    fn answer(&mut self, now: Instant, context: &Context<'_>, body: &[u8], out: &mut Vec<u8>) -> Code {
+        let refuse = |code, transaction_id: &str, out: &mut Vec<u8>| {
+            // RFC 7846 §4.3: no peer_addr and no swarm_result.
+            Response::empty(code, Cow::Borrowed(transaction_id)).write(out);
+            code
         };
-        if decision.ends == Ends::Registration
-            && let Some(at) = at
-        {
-            self.directory.remove(at);
+        let request = match Request::read(body) {
+            Ok(request) => request,
+            Err(bad) => return refuse(bad.code(), bad.transaction_id.as_deref().unwrap_or_default(), out),
+        };
+        let Some(principal) = context.principal else {
+            return refuse(Code::AUTHENTICATION_REQUIRED, &request.transaction_id, out);
+        };
+        let key = self.transactions.key(principal, &request.transaction_id);
+        match self.transactions.look(now, &key, body) {
+            Seen::New => {}
+            Seen::Repeated(code, answer) => {
+                out.extend_from_slice(answer);
+                self.stats.repeated += 1;
+                return code;
+            }
+            // RFC 7846 §4.3: reused if and only if all of the content is identical.
+            Seen::Reused => return refuse(Code::BAD_REQUEST, &request.transaction_id, out),
         }
-        // RFC 7846 §4.3: who gets 04 or 05 tries the same request again, and hopes for another answer.
-        if matches!(code, Code::OK | Code::BAD_REQUEST | Code::FORBIDDEN) {
-            self.answers.remember(now, transaction, code, &out[start..]);
-        }
+        let begun = out.len();
+        let code = match self.process(now, context, principal, &request, out) {
+            Ok(()) => Code::OK,
+            Err(code) => {
+                out.truncate(begun);
+                return refuse(code, &request.transaction_id, out);
+            }
+        };
+        self.transactions.remember(now, key, body, code, &out[begun..]);
         code
     }
 
-    /// Whether the swarms that a request joins still find room.
-    fn has_room(&self, at: Option<u32>, request: &Request<'_>) -> bool {
-        let RequestData::Connect(connect) = &request.data else { return true };
-        let of = |action| connect.actions.iter().filter(move |other| other.action.known() == Some(action));
-        let joins = of(Action::Join).count();
-        let new = of(Action::Join).filter(|join| self.directory.find_swarm(&join.swarm_id).is_none()).count();
-        let held = at.and_then(|at| self.directory.peer(at)).map_or(0, |peer| peer.parts.len());
-        let leaves = of(Action::Leave).count();
-        joins == 0
-            || (held + joins).saturating_sub(leaves) <= self.config.max_memberships_per_peer
-                && (self.directory.part_count() + joins).saturating_sub(leaves) <= self.config.max_memberships
-                && self.directory.swarm_count() + new <= self.config.max_swarms
-    }
-
-    /// Does what is asked.
-    fn act(&mut self, at: u32, asker: &Context<'_>, request: &Request<'_>) {
-        let scope = scope(request);
-        if let (Some(scope), Some(registration)) = (scope, self.directory.registration_mut(at)) {
-            registration.profile.learn(scope);
-        }
-        match &request.data {
-            RequestData::Connect(connect) => {
-                self.learn_addrs(at, asker, connect);
-                let of = |action| connect.actions.iter().filter(move |other| other.action.known() == Some(action));
-                for leave in of(Action::Leave) {
-                    if let Some(swarm) = self.directory.find_swarm(&leave.swarm_id) {
-                        self.directory.leave(at, swarm);
+    fn process(
+        &mut self,
+        now: Instant,
+        context: &Context<'_>,
+        principal: Principal,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Code> {
+        let remote = context.remote.to_canonical();
+        let known = match request.peer_id.parse::<Identifier>() {
+            Ok(id) => match self.directory.find(&id) {
+                Some(place) => {
+                    let peer = self.directory.get(place).map(|entry| &entry.peer);
+                    let own = peer.is_some_and(|peer| peer.principal == principal && peer.remote == remote);
+                    // Another client's, or of another address.
+                    if !own || !context.gate.assigned(id, &principal, remote) {
+                        return Err(Code::FORBIDDEN);
                     }
+                    Some(place)
                 }
-                for join in of(Action::Join) {
-                    let mode = join.peer_mode.known().unwrap_or(PeerMode::Leech);
-                    self.directory.join(at, &join.swarm_id, mode);
-                }
-            }
-            RequestData::Find(_) => {}
-            RequestData::StatReport(report) => {
-                for stat in &report.stats {
-                    let doubt = self.directory.report(at, &stat.swarm_id, |mode, counters: &mut Counters, totals| {
-                        take_report(stat, mode, counters, totals)
-                    });
-                    self.stats.doubtful += u64::from(doubt.flatten().is_some());
-                    if let Some(registration) = self.directory.registration_mut(at) {
-                        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-                        registration.profile.links = narrow(stat.concurrent_links);
-                        registration.profile.bandwidth = narrow(stat.available_bandwidth);
-                    }
-                }
-            }
-        }
-    }
-
-    /// New addresses replace the old ones; a CONNECT without any changes none.
-    fn learn_addrs(&mut self, at: u32, asker: &Context<'_>, connect: &Connect<'_>) {
-        if let Some(registration) = self.directory.registration_mut(at).filter(|_| !connect.addrs.is_empty()) {
-            let addrs = reachable(&connect.addrs, asker.remote);
-            registration.profile.learn_addrs(&addrs);
-            registration.addrs = Addrs::pack(&addrs);
-        }
-    }
-
-    /// Writes what a request that was granted is answered with (RFC 7846 §4.2).
-    fn respond(&mut self, now: Instant, at: u32, request: &Request<'_>, out: &mut Vec<u8>) -> Code {
-        let Some(peer) = self.directory.peer(at) else {
-            return refuse(Code::INTERNAL, Cow::Borrowed(&request.transaction_id), out);
+                // The first CONNECT names the client. Anything else is unknown here, or was proposed by the peer itself.
+                None if id == principal.client => None,
+                None => return Err(Code::FORBIDDEN),
+            },
+            Err(_) => return Err(Code::FORBIDDEN),
         };
-        let lists = Lists { directory: &self.directory, config: &self.config, now, asker: at };
+        let mut joined: Vec<(&str, PeerMode)> = Vec::new();
+        if let Some(entry) = known.and_then(|place| self.directory.get(place)) {
+            joined.extend(entry.peer.memberships.iter().map(|one| (self.directory.name(one.swarm.swarm), one.mode)));
+        }
+        let decision = decide(request, known.map(|_| &joined[..]), &principal, context.gate);
+        // Memberships that are no longer allowed end, whatever was asked.
+        if let (Some(place), false) = (known, decision.revoked.is_empty()) {
+            self.stats.revoked += decision.revoked.len() as u64;
+            for at in decision.revoked.iter().rev() {
+                self.directory.leave(place, *at);
+            }
+            if self.directory.get(place).is_some_and(|entry| entry.peer.memberships.is_empty()) {
+                self.directory.remove(place);
+            }
+        }
+        let next = match decision.result {
+            Ok(next) => next,
+            Err(refusal) => {
+                if let (Some(place), true) = (known, refusal.terminate) {
+                    self.directory.remove(place);
+                }
+                return Err(refusal.code);
+            }
+        };
+        if let Some(entry) = known.and_then(|place| self.directory.get_mut(place)) {
+            // Any message resets the track timer (RFC 7846 §2.3.1).
+            entry.seen = now;
+        }
         let mut response = Response::empty(Code::OK, Cow::Borrowed(&request.transaction_id));
-        let scope = scope(request);
-        match &request.data {
-            RequestData::Connect(connect) => {
-                response.peer_id = Some(peer.registration.id.to_string().into());
-                response.peer_addr = observed(connect, &peer.registration.addrs);
+        let mut results = Vec::new();
+        match (&request.data, known) {
+            (RequestData::Connect(connect), known) => {
+                let place = match known {
+                    Some(place) => place,
+                    None => self.register(now, context, principal, remote)?,
+                };
+                if let Err(code) = self.room_for(place, connect) {
+                    if known.is_none() {
+                        self.directory.remove(place);
+                    }
+                    return Err(code);
+                }
+                let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
+                if !connect.addrs.is_empty() || known.is_none() {
+                    entry.peer.addrs = addrs(&reachable(&connect.addrs, remote));
+                }
+                if let Some(said) = &connect.peer_num {
+                    entry.peer.ability.update(said);
+                }
+                response.peer_id = Some(Cow::Owned(alloc::string::ToString::to_string(&entry.id)));
+                let reflexive = |addr: &&Addr| addr.kind == crate::message::AddrKind::Reflexive && addr.ip == remote;
+                response.peer_addr = entry.peer.addrs.iter().find(reflexive).map(Addr::to_message);
                 for action in &connect.actions {
-                    let joins = action.action.known() == Some(Action::Join);
-                    let mode = action.peer_mode.known().unwrap_or(PeerMode::Leech);
-                    // RFC 7846 §4.1.1: a LEECH gets a list, a SEEDER only if it says what list.
-                    let listed = joins && (mode == PeerMode::Leech || scope.is_some());
-                    let peers = listed.then(|| lists.list(&action.swarm_id, true, scope, &mut self.rng));
-                    response.results.push(SwarmResult { swarm_id: (&*action.swarm_id).into(), failed: false, peers });
+                    let mut result =
+                        SwarmResult { swarm_id: Cow::Borrowed(&action.swarm_id), ..SwarmResult::default() };
+                    match (action.action.known(), action.peer_mode.known()) {
+                        (Some(Action::Join), Some(mode)) => {
+                            self.directory.join(place, &action.swarm_id, mode);
+                            // RFC 7846 §4.1.1: a LEECH gets a list, a SEEDER where it asks for one.
+                            if mode == PeerMode::Leech || connect.peer_num.is_some() {
+                                let scope = connect.peer_num.as_ref();
+                                result.peers = Some(self.list(place, &action.swarm_id, mode, true, scope));
+                            }
+                        }
+                        _ => {
+                            let entry = self.directory.get(place).ok_or(Code::INTERNAL)?;
+                            let named = |number: SwarmNumber| *self.directory.name(number) == *action.swarm_id;
+                            let at = entry.peer.memberships.iter().position(|one| named(one.swarm.swarm));
+                            self.directory.leave(place, at.ok_or(Code::INTERNAL)?);
+                        }
+                    }
+                    results.push(result);
                 }
-            }
-            RequestData::Find(find) => {
-                let peers = Some(lists.list(&find.swarm_id, false, scope, &mut self.rng));
-                response.results.push(SwarmResult { swarm_id: (&*find.swarm_id).into(), failed: false, peers });
-            }
-            RequestData::StatReport(report) => {
-                for stat in &report.stats {
-                    let swarm_id = (&*stat.swarm_id).into();
-                    response.results.push(SwarmResult { swarm_id, failed: false, peers: None });
+                if next == Next::Terminate {
+                    self.directory.remove(place);
                 }
+                self.stats.connects += 1;
             }
+            (RequestData::Find(find), Some(place)) => {
+                let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
+                if let Some(said) = &find.peer_num {
+                    entry.peer.ability.update(said);
+                }
+                let number = self.directory.swarm_by_name(&find.swarm_id).ok_or(Code::INTERNAL)?;
+                let entry = self.directory.get(place).ok_or(Code::INTERNAL)?;
+                let membership = entry.peer.memberships.iter().find(|one| one.swarm.swarm == number);
+                let mode = membership.map(|one| one.mode).ok_or(Code::INTERNAL)?;
+                let peers = self.list(place, &find.swarm_id, mode, false, find.peer_num.as_ref());
+                results.push(SwarmResult {
+                    swarm_id: Cow::Borrowed(&find.swarm_id),
+                    failed: false,
+                    peers: Some(peers),
+                });
+                self.stats.finds += 1;
+            }
+            (RequestData::StatReport(report), Some(place)) => {
+                self.report(now, place, report)?;
+                results.extend(
+                    report
+                        .stats
+                        .iter()
+                        .map(|stat| SwarmResult { swarm_id: Cow::Borrowed(&stat.swarm_id), ..SwarmResult::default() }),
+                );
+                self.stats.stat_reports += 1;
+            }
+            (_, None) => return Err(Code::FORBIDDEN),
         }
+        response.results = results;
         response.write(out);
-        Code::OK
+        Ok(())
     }
-}
 
-/// Makes lists for one peer.
-struct Lists<'a> {
-    directory: &'a Directory,
-    config: &'a Config,
-    now: Instant,
-    asker: u32,
-}
-
-impl<'a> Lists<'a> {
-    fn list(&self, name: &str, joins: bool, scope: Option<&PeerNum<'_>>, rng: &mut ChaCha8Rng) -> Vec<PeerInfo<'a>> {
-        let found = || {
-            let at = self.directory.find_swarm(name)?;
-            let peer = self.directory.peer(self.asker)?;
-            let mode = peer.parts.iter().find(|part| part.swarm == at)?.mode;
-            Some((self.directory.swarm(at)?, Candidate { registration: &peer.registration, mode }))
-        };
-        let Some((swarm, asker)) = found() else { return Vec::new() };
-        let policy = &self.config.lists;
-        let population = swarm.population();
-        let draw = policy.draw(asker.mode, joins, scope, population, rng);
-        let (mut drawn, mut places) = (Vec::new(), Vec::new());
-        for (mode, count) in [(PeerMode::Seeder, draw.seeders), (PeerMode::Leech, draw.leeches)] {
-            let members = swarm.members(mode);
-            sample(rng, members.len(), count, &mut places);
-            let peers = places.iter().filter_map(|&place| self.directory.peer(*members.get(place)?));
-            drawn.extend(peers.map(|peer| Candidate { registration: &peer.registration, mode }));
+    /// START: a registration without memberships.
+    fn register(
+        &mut self,
+        now: Instant,
+        context: &Context<'_>,
+        principal: Principal,
+        remote: IpAddr,
+    ) -> Result<Place, Code> {
+        let own: Vec<Place> = self.directory.of_session(principal.session).collect();
+        if own.len() >= self.config.max_peers_per_session {
+            let seen = |place: &Place| self.directory.get(*place).map(|entry| entry.seen);
+            if let Some(&oldest) = own.iter().min_by_key(|place| seen(place)) {
+                self.directory.remove(oldest);
+            }
         }
-        let timeout = self.config.track_timeout;
-        policy.choose(asker, scope, population, draw.count, self.now, timeout, &mut drawn, rng);
-        let info = |candidate: Candidate<'a>| PeerInfo {
-            peer_id: candidate.registration.id.to_string().into(),
-            addrs: candidate.registration.addrs.iter().collect(),
+        if self.directory.peer_count() >= self.config.max_peers
+            || self.directory.of_address(remote) >= self.config.max_peers_per_address
+        {
+            return Err(Code::UNAVAILABLE);
+        }
+        let id = context.gate.assign(&principal, remote);
+        // An identifier that is in use would be the gate's fault; nobody gets another's registration by it.
+        if self.directory.find(&id).is_some() || id == principal.client {
+            return Err(Code::INTERNAL);
+        }
+        let peer = Registration {
+            principal,
+            remote,
+            addrs: Box::default(),
+            ability: Ability::default(),
+            memberships: Vec::with_capacity(1),
         };
-        drawn.into_iter().map(info).collect()
+        Ok(self.directory.insert(id, peer, now, now + self.config.track_timer))
+    }
+
+    /// Is there room for what a CONNECT joins?
+    fn room_for(&self, place: Place, connect: &crate::message::Connect<'_>) -> Result<(), Code> {
+        let joins = connect.actions.iter().filter(|action| action.action.known() == Some(Action::Join));
+        let new = joins.clone().filter(|action| self.directory.swarm_by_name(&action.swarm_id).is_none()).count();
+        let held = self.directory.get(place).map_or(0, |entry| entry.peer.memberships.len());
+        if held + joins.count() > self.config.max_swarms_per_peer {
+            Err(Code::FORBIDDEN)
+        } else if self.directory.swarm_count() + new > self.config.max_swarms {
+            Err(Code::UNAVAILABLE)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The peers that the one at this place is told of.
+    fn list(
+        &mut self,
+        place: Place,
+        swarm: &str,
+        mode: PeerMode,
+        joins: bool,
+        scope: Option<&PeerNum<'_>>,
+    ) -> Vec<PeerInfo<'static>> {
+        let Self { directory, random, drawn, config, .. } = self;
+        let (Some(number), Some(asker)) = (directory.swarm_by_name(swarm), directory.get(place)) else {
+            return Vec::new();
+        };
+        let leeches_with_content = directory.swarm(number).map_or(0, |swarm| swarm.leeches_with_content as usize);
+        let wanted = Wanted { mode, joins, scope, addrs: &asker.peer.addrs, leeches_with_content };
+        let shares = config.lists.shares(&wanted);
+        let session = asker.peer.principal.session;
+        let look = |place: &Place| match directory.get(*place) {
+            Some(entry) => (entry.peer.ability, entry.peer.addrs.to_vec()),
+            None => (Ability::default(), Vec::new()),
+        };
+        let mut chosen: Vec<Place> = Vec::with_capacity(shares.all);
+        let mut draw = |of: PeerMode, count: usize, chosen: &mut Vec<Place>| {
+            drawn.clear();
+            // Some of those that are drawn may stand in the list already.
+            let draws = config.lists.draws(&wanted, count + chosen.len());
+            directory.sample(number, of, draws, session, random, drawn);
+            rank(&wanted, drawn, look);
+            chosen
+                .extend(drawn.iter().copied().filter(|place| !chosen.contains(place)).take(count).collect::<Vec<_>>());
+        };
+        draw(PeerMode::Seeder, shares.seeders, &mut chosen);
+        draw(PeerMode::Leech, shares.all - chosen.len(), &mut chosen);
+        if shares.more_seeders && chosen.len() < shares.all {
+            draw(PeerMode::Seeder, shares.all - chosen.len(), &mut chosen);
+        }
+        let tell = |place: &Place| {
+            let entry = directory.get(*place)?;
+            let peer_id = Cow::Owned(alloc::string::ToString::to_string(&entry.id));
+            Some(PeerInfo { peer_id, addrs: entry.peer.addrs.iter().map(Addr::to_message).collect() })
+        };
+        chosen.iter().filter_map(tell).collect()
+    }
+
+    /// Takes a report down.
+    fn report(&mut self, now: Instant, place: Place, report: &StatReport<'_>) -> Result<(), Code> {
+        for stat in &report.stats {
+            let number = self.directory.swarm_by_name(&stat.swarm_id).ok_or(Code::INTERNAL)?;
+            let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
+            let (peer, since) = (entry.id, self.config.track_timer);
+            entry.peer.ability.links = u32::try_from(stat.concurrent_links).unwrap_or(u32::MAX);
+            entry.peer.ability.bandwidth =
+                entry.peer.ability.bandwidth.max(u32::try_from(stat.available_bandwidth).unwrap_or(u32::MAX));
+            let Some(membership) = entry.peer.memberships.iter_mut().find(|one| one.swarm.swarm == number) else {
+                return Err(Code::INTERNAL);
+            };
+            let sent = check_step(membership.uploaded, stat.uploaded_bytes, since);
+            let received = check_step(membership.downloaded, stat.downloaded_bytes, since);
+            let begins = membership.mode == PeerMode::Leech && membership.downloaded == 0 && stat.downloaded_bytes > 0;
+            let ends = membership.mode == PeerMode::Leech && membership.downloaded > 0 && stat.downloaded_bytes == 0;
+            (membership.uploaded, membership.downloaded) = (stat.uploaded_bytes, stat.downloaded_bytes);
+            let Some(swarm) = self.directory.swarm_mut(number) else { continue };
+            swarm.leeches_with_content = swarm.leeches_with_content + u32::from(begins) - u32::from(ends);
+            swarm.uploaded = swarm.uploaded.saturating_add(sent.unwrap_or(0));
+            swarm.downloaded = swarm.downloaded.saturating_add(received.unwrap_or(0));
+            let totals = check_totals(swarm.uploaded, swarm.downloaded);
+            let wrong = sent.err().or(received.err()).or(totals.err().filter(|_| received.unwrap_or(0) > 0));
+            if let Some(why) = wrong {
+                self.flags.raise(Flag { at: now, peer, swarm: (*stat.swarm_id).into(), why });
+            }
+        }
+        Ok(())
     }
 }
 
-/// The address that the tracker sees; none for those who asked a STUN server themselves (RFC 7846 §4.1.1).
-fn observed<'a>(connect: &Connect<'_>, kept: &'a Addrs) -> Option<PeerAddr<'a>> {
-    let reflexive = |addr: &PeerAddr<'_>| addr.kind.as_ref().and_then(|kind| kind.known()) == Some(AddrKind::Reflexive);
-    if connect.addrs.iter().any(reflexive) {
-        return None;
-    }
-    kept.iter().last().filter(reflexive)
-}
-
-const fn scope<'a, 'b>(request: &'b Request<'a>) -> Option<&'b PeerNum<'a>> {
-    match &request.data {
-        RequestData::Connect(connect) => connect.peer_num.as_ref(),
-        RequestData::Find(find) => find.peer_num.as_ref(),
-        RequestData::StatReport(_) => None,
+impl core::fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tracker").field("peers", &self.peer_count()).field("stats", &self.stats).finish_non_exhaustive()
     }
 }
 
-/// RFC 7846 §4.3: no `peer_addr` and no results.
-fn refuse(code: Code, transaction_id: Cow<'_, str>, out: &mut Vec<u8>) -> Code {
-    Response::empty(code, transaction_id).write(out);
-    code
+fn addrs(reachable: &[crate::message::PeerAddr<'_>]) -> Box<[Addr]> {
+    let mut addrs: Vec<Addr> = reachable.iter().map(Addr::of).collect();
+    // The observed one comes last from there and goes first here among equals: others can reach it, most likely.
+    addrs.reverse();
+    addrs.sort_by_key(|addr| core::cmp::Reverse(addr.priority));
+    addrs.into()
 }

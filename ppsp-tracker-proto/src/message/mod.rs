@@ -214,18 +214,6 @@ impl Code {
     pub const UNAVAILABLE: Self = Self(5);
     /// 06: authentication is required.
     pub const AUTHENTICATION_REQUIRED: Self = Self(6);
-
-    /// The HTTP status that a response with this code goes with. Readers of responses need not look at it.
-    pub const fn http_status(self) -> u16 {
-        match self {
-            Self::OK => 200,
-            Self::BAD_REQUEST | Self::UNSUPPORTED_VERSION => 400,
-            Self::FORBIDDEN => 403,
-            Self::UNAVAILABLE => 503,
-            Self::AUTHENTICATION_REQUIRED => 401,
-            _ => 500,
-        }
-    }
 }
 
 impl<'a> Response<'a> {
