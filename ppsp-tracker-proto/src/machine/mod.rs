@@ -3,6 +3,7 @@
 mod directory;
 mod reports;
 mod selection;
+mod slab;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -465,8 +466,8 @@ impl Tracker {
         let shares = config.lists.shares(&wanted);
         let session = asker.peer.principal.session;
         let look = |place: &Place| match directory.get(*place) {
-            Some(entry) => (entry.peer.ability, entry.peer.addrs.to_vec()),
-            None => (Ability::default(), Vec::new()),
+            Some(entry) => (entry.peer.ability, &entry.peer.addrs[..]),
+            None => (Ability::default(), &[][..]),
         };
         let mut chosen: Vec<Place> = Vec::with_capacity(shares.all);
         let mut draw = |of: PeerMode, count: usize, chosen: &mut Vec<Place>| {
