@@ -494,7 +494,7 @@ impl TrackerClient {
 
     fn jitter(&mut self, span: Duration) -> Duration {
         let quarter = span / 4;
-        let part = u64::from(self.random.next_u32()) * quarter.as_micros() as u64 >> 31;
+        let part = (u64::from(self.random.next_u32()) * quarter.as_micros() as u64) >> 31;
         span - quarter + Duration::from_micros(part)
     }
 

@@ -21,7 +21,7 @@ impl Tiers {
         let mut order = Vec::new();
         for (number, mut tier) in tiers.into_iter().enumerate() {
             for at in (1..tier.len()).rev() {
-                tier.swap(at, (u64::from(random.next_u32()) * (at as u64 + 1) >> 32) as usize);
+                tier.swap(at, ((u64::from(random.next_u32()) * (at as u64 + 1)) >> 32) as usize);
             }
             order.extend(tier.into_iter().map(|url| (number, url)));
         }

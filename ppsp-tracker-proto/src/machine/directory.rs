@@ -236,7 +236,7 @@ impl Directory {
         let Some(members) = self.swarm(number).map(|swarm| swarm.of(mode)) else { return };
         let begun = out.len();
         let fits = |place: &Place| self.get(*place).is_some_and(|entry| entry.peer.principal.session != session);
-        let mut below = |bound: usize| (u64::from(random.next_u32()) * bound as u64 >> 32) as usize;
+        let mut below = |bound: usize| ((u64::from(random.next_u32()) * bound as u64) >> 32) as usize;
         if members.len() <= 2 * count {
             // Few: shuffled, as far as needed. Those that fit gather in front.
             out.extend(members);

@@ -1,6 +1,5 @@
 //! Which peers go into a list (RFC 7846 §4.1.1, §4.1.2).
 
-use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use crate::{
@@ -121,6 +120,8 @@ pub fn rank<'a, T>(wanted: &Wanted<'_>, candidates: &mut [T], of: impl Fn(&T) ->
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::message::AbilityNat;
 
