@@ -1,13 +1,14 @@
 //! Registrations and swarms in memory: who is where, a sample of a swarm, and whose time is over. It decides nothing.
 
 use alloc::{boxed::Box, collections::BinaryHeap, string::String, vec::Vec};
-use core::{cmp::Reverse, net::IpAddr};
+use core::{cmp::Reverse, hash::BuildHasher, net::IpAddr};
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use ppsp_core::{Identifier, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
+use super::slab::Slab;
 use crate::{
     message::PeerMode,
     registration::{Membership, Registration},
@@ -26,13 +27,14 @@ pub(super) struct Seat {
     at: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Directory {
-    peers: Vec<Option<Entry>>,
-    free: Vec<Place>,
-    by_id: HashMap<Identifier, Place>,
+    peers: Slab<Entry>,
+    // These two hold places alone: what is looked for stands in the entries.
+    by_id: HashTable<Place>,
     /// The latest registration of a session; the others follow by [`Entry::sibling`].
-    by_session: HashMap<u128, Place>,
+    by_session: HashTable<Place>,
+    hasher: DefaultHashBuilder,
     by_address: HashMap<IpAddr, u32>,
     swarms: Vec<Swarm>,
     free_swarms: Vec<SwarmNumber>,
@@ -82,15 +84,16 @@ impl Swarm {
 
 impl Directory {
     pub(super) fn find(&self, id: &Identifier) -> Option<Place> {
-        self.by_id.get(id).copied()
+        let is = |place: &Place| self.get(*place).is_some_and(|entry| entry.id == *id);
+        self.by_id.find(self.hasher.hash_one(id), is).copied()
     }
 
     pub(super) fn get(&self, place: Place) -> Option<&Entry> {
-        self.peers.get(place as usize)?.as_ref()
+        self.peers.get(place)
     }
 
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Entry> {
-        self.peers.get_mut(place as usize)?.as_mut()
+        self.peers.get_mut(place)
     }
 
     pub(super) fn swarm(&self, number: SwarmNumber) -> Option<&Swarm> {
@@ -110,7 +113,7 @@ impl Directory {
     }
 
     pub(super) fn peer_count(&self) -> usize {
-        self.by_id.len()
+        self.peers.len()
     }
 
     pub(super) fn swarm_count(&self) -> usize {
@@ -122,7 +125,7 @@ impl Directory {
     }
 
     pub(super) fn of_session(&self, session: u128) -> impl Iterator<Item = Place> {
-        let mut next = self.by_session.get(&session).copied();
+        let mut next = self.latest_of(session);
         core::iter::from_fn(move || {
             let place = next?;
             next = self.get(place).and_then(|entry| entry.sibling);
@@ -131,7 +134,7 @@ impl Directory {
     }
 
     pub(super) fn peers(&self) -> impl Iterator<Item = &Entry> {
-        self.peers.iter().flatten()
+        self.peers.iter()
     }
 
     pub(super) fn swarms(&self) -> impl Iterator<Item = &Swarm> {
@@ -141,19 +144,20 @@ impl Directory {
     /// A new registration without memberships.
     pub(super) fn insert(&mut self, id: Identifier, peer: Registration<Seat>, now: Instant, due: Instant) -> Place {
         self.epoch = self.epoch.wrapping_add(1);
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.peers.push(None);
-            (self.peers.len() - 1) as Place
-        });
         *self.by_address.entry(peer.remote).or_default() += 1;
-        let sibling = self.by_session.insert(peer.principal.session, place);
-        let entry = Entry { id, peer, seen: now, epoch: self.epoch, sibling };
-        if let Some(slot) = self.peers.get_mut(place as usize) {
-            *slot = Some(entry);
+        let session = peer.principal.session;
+        let sibling = self.latest_of(session);
+        let place = self.peers.insert(Entry { id, peer, seen: now, epoch: self.epoch, sibling });
+        let Self { peers, hasher, .. } = self;
+        let hash = |at: &Place| peers.get(*at).map_or(0, |entry| hasher.hash_one(entry.id));
+        self.by_id.insert_unique(hasher.hash_one(id), place, hash);
+        let hash = |at: &Place| peers.get(*at).map_or(0, |entry| hasher.hash_one(entry.peer.principal.session));
+        match self.by_session.find_mut(hasher.hash_one(session), |other| Some(*other) == sibling) {
+            Some(latest) => *latest = place,
+            None => _ = self.by_session.insert_unique(hasher.hash_one(session), place, hash),
         }
-        self.by_id.insert(id, place);
         self.timers.push(Reverse((due, place, self.epoch)));
-        if self.timers.len() > 2 * self.by_id.len() + 4096 {
+        if self.timers.len() > 2 * self.peers.len() + 4096 {
             self.drop_stale_timers();
         }
         place
@@ -164,31 +168,31 @@ impl Directory {
         while let Some(last) = self.get(place).and_then(|entry| entry.peer.memberships.len().checked_sub(1)) {
             self.leave(place, last);
         }
-        let Some(entry) = self.peers.get_mut(place as usize).and_then(Option::take) else { return };
-        self.free.push(place);
-        self.by_id.remove(&entry.id);
+        let Some(session) = self.get(place).map(|entry| entry.peer.principal.session) else { return };
+        let before = self.of_session(session).find(|other| self.get(*other).is_some_and(|e| e.sibling == Some(place)));
+        let Some(entry) = self.peers.remove(place) else { return };
+        if let Ok(found) = self.by_id.find_entry(self.hasher.hash_one(entry.id), |other| *other == place) {
+            found.remove();
+        }
         if let Some(count) = self.by_address.get_mut(&entry.peer.remote) {
             *count -= 1;
             if *count == 0 {
                 self.by_address.remove(&entry.peer.remote);
             }
         }
-        let session = entry.peer.principal.session;
-        let before = self.of_session(session).find(|other| self.get(*other).is_some_and(|e| e.sibling == Some(place)));
-        match before.and_then(|before| self.get_mut(before)) {
-            Some(before) => before.sibling = entry.sibling,
-            None => match entry.sibling {
-                Some(next) => _ = self.by_session.insert(session, next),
-                None => _ = self.by_session.remove(&session),
-            },
+        if let Some(before) = before.and_then(|before| self.get_mut(before)) {
+            before.sibling = entry.sibling;
+        } else if let Ok(mut latest) = self.by_session.find_entry(self.hasher.hash_one(session), |at| *at == place) {
+            match entry.sibling {
+                Some(next) => *latest.get_mut() = next,
+                None => _ = latest.remove(),
+            }
         }
     }
 
     pub(super) fn join(&mut self, place: Place, name: &str, mode: PeerMode) {
         let number = self.swarm_by_name(name).unwrap_or_else(|| self.add_swarm(name));
-        let (Some(swarm), Some(Some(entry))) =
-            (self.swarms.get_mut(number as usize), self.peers.get_mut(place as usize))
-        else {
+        let (Some(swarm), Some(entry)) = (self.swarms.get_mut(number as usize), self.peers.get_mut(place)) else {
             return;
         };
         let members = swarm.of_mut(mode);
@@ -206,7 +210,7 @@ impl Directory {
         let members = swarm.of_mut(mode);
         members.swap_remove(seat.at as usize);
         // The last one has moved to the seat that is free.
-        let moved = members.get(seat.at as usize).and_then(|moved| self.peers.get_mut(*moved as usize)?.as_mut());
+        let moved = members.get(seat.at as usize).and_then(|moved| self.peers.get_mut(*moved));
         let memberships = moved.map(|moved| &mut moved.peer.memberships).into_iter().flatten();
         memberships.filter(|one| one.swarm.swarm == number).for_each(|one| one.swarm.at = seat.at);
         if mode == PeerMode::Leech && downloaded > 0 {
@@ -234,13 +238,20 @@ impl Directory {
         let fits = |place: &Place| self.get(*place).is_some_and(|entry| entry.peer.principal.session != session);
         let mut below = |bound: usize| ((u64::from(random.next_u32()) * bound as u64) >> 32) as usize;
         if members.len() <= 2 * count {
-            // Few: all of them, shuffled.
-            out.extend(members.iter().copied().filter(fits));
-            let drawn = &mut out[begun..];
-            for at in (1..drawn.len()).rev() {
-                drawn.swap(at, below(at + 1));
+            // Few: shuffled, as far as needed. Those that fit gather in front.
+            out.extend(members);
+            let (all, mut kept) = (&mut out[begun..], 0);
+            for at in 0..all.len() {
+                if kept == count {
+                    break;
+                }
+                all.swap(at, at + below(all.len() - at));
+                if fits(&all[at]) {
+                    all.swap(kept, at);
+                    kept += 1;
+                }
             }
-            out.truncate(begun + count);
+            out.truncate(begun + kept);
             return;
         }
         // At least half of what is drawn is new, so that some draws suffice.
@@ -275,6 +286,11 @@ impl Directory {
             self.timers.push(Reverse((due, place, epoch)));
         }
         None
+    }
+
+    fn latest_of(&self, session: u128) -> Option<Place> {
+        let is = |place: &Place| self.get(*place).is_some_and(|entry| entry.peer.principal.session == session);
+        self.by_session.find(self.hasher.hash_one(session), is).copied()
     }
 
     fn add_swarm(&mut self, name: &str) -> SwarmNumber {

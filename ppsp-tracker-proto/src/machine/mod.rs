@@ -3,6 +3,7 @@
 mod directory;
 mod reports;
 mod selection;
+mod slab;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -143,6 +144,8 @@ impl Tracker {
 
     /// Answers a request: appends the body of the response and returns its code.
     pub fn handle(&mut self, now: Instant, context: &Context<'_>, body: &[u8], out: &mut Vec<u8>) -> Code {
+        // RFC 7846 §2.3.2 D, even where the driver's timer is late.
+        self.handle_timeout(now);
         let code = self.answer(now, context, body, out);
         if let Some(count) = code.0.checked_sub(1).and_then(|at| self.stats.errors.get_mut(usize::from(at))) {
             *count += 1;
@@ -237,9 +240,11 @@ impl Tracker {
         let Some(principal) = context.principal else {
             return refuse(Code::AUTHENTICATION_REQUIRED, &request.transaction_id, out);
         };
-        let key = self.transactions.key(principal, &request.transaction_id);
+        let key = self.transactions.key(principal, context.remote, &request.transaction_id);
         match self.transactions.look(now, &key, body) {
             Seen::New => {}
+            // Who may no longer be there is not told who was.
+            Seen::Repeated(..) if !may_see(&request, &principal, context.gate) => {}
             Seen::Repeated(code, answer) => {
                 out.extend_from_slice(answer);
                 self.stats.repeated += 1;
@@ -465,8 +470,8 @@ impl Tracker {
         let shares = config.lists.shares(&wanted);
         let session = asker.peer.principal.session;
         let look = |place: &Place| match directory.get(*place) {
-            Some(entry) => (entry.peer.ability, entry.peer.addrs.to_vec()),
-            None => (Ability::default(), Vec::new()),
+            Some(entry) => (entry.peer.ability, &entry.peer.addrs[..]),
+            None => (Ability::default(), &[][..]),
         };
         let mut chosen: Vec<Place> = Vec::with_capacity(shares.all);
         let mut draw = |of: PeerMode, count: usize, chosen: &mut Vec<Place>| {
@@ -519,6 +524,19 @@ impl Tracker {
             }
         }
         Ok(())
+    }
+}
+
+/// May the principal take part in the swarms whose peers an answer names?
+fn may_see(request: &Request<'_>, principal: &Principal, gate: &dyn Gate) -> bool {
+    let may = |swarm: &str, mode| gate.may(principal, swarm, mode);
+    match &request.data {
+        RequestData::Connect(connect) => connect.actions.iter().all(|action| {
+            action.action.known() != Some(Action::Join)
+                || action.peer_mode.known().is_some_and(|mode| may(&action.swarm_id, mode))
+        }),
+        RequestData::Find(find) => [PeerMode::Leech, PeerMode::Seeder].iter().any(|mode| may(&find.swarm_id, *mode)),
+        RequestData::StatReport(_) => true,
     }
 }
 

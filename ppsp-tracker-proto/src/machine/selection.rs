@@ -1,6 +1,5 @@
 //! Which peers go into a list (RFC 7846 §4.1.1, §4.1.2).
 
-use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use crate::{
@@ -109,18 +108,20 @@ impl Wanted<'_> {
 }
 
 /// Brings the candidates that suit best to the front. Those that suit alike stay in their order, which is chance.
-pub fn rank<T>(wanted: &Wanted<'_>, candidates: &mut [T], of: impl Fn(&T) -> (Ability, Vec<Addr>)) {
+pub fn rank<'a, T>(wanted: &Wanted<'_>, candidates: &mut [T], of: impl Fn(&T) -> (Ability, &'a [Addr])) {
     if wanted.has_preferences() {
         candidates.sort_by_cached_key(|candidate| {
             let (ability, addrs) = of(candidate);
             let priority = addrs.iter().map(|addr| addr.priority).max().unwrap_or(0);
-            Reverse((wanted.suits(&ability, &addrs), priority))
+            Reverse((wanted.suits(&ability, addrs), priority))
         });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::message::AbilityNat;
 
@@ -169,17 +170,17 @@ mod tests {
         let near = [addr("198.51.100.1", 64_496)];
         let best = Ability { nat: Some(AbilityNat::Stun), links: 2, online: 300, bandwidth: 1000 };
         let mut all = alloc::vec![
-            (0, Ability::default(), far.to_vec()),
-            (1, best, far.to_vec()),
-            (2, Ability::default(), near.to_vec()),
-            (3, best, near.to_vec()),
+            (0, Ability::default(), &far[..]),
+            (1, best, &far[..]),
+            (2, Ability::default(), &near[..]),
+            (3, best, &near[..]),
         ];
-        rank(&wanted, &mut all, |(_, ability, addrs)| (*ability, addrs.clone()));
+        rank(&wanted, &mut all, |(_, ability, addrs)| (*ability, *addrs));
         let order: Vec<_> = all.iter().map(|(name, ..)| *name).collect();
         assert_eq!(order, [3, 2, 1, 0]);
         // Without attributes the order stays.
         let plain = Wanted { scope: None, ..wanted };
-        let mut all: Vec<(usize, Ability, Vec<Addr>)> = (0..4).map(|name| (name, best, Vec::new())).collect();
+        let mut all: Vec<(usize, Ability)> = (0..4).map(|name| (name, best)).collect();
         rank(&plain, &mut all, |_| panic!("nobody is looked at"));
         assert_eq!(all[0].0, 0);
     }

@@ -317,6 +317,12 @@ fn a_repeated_transaction_gets_the_answer_it_had() {
     assert_eq!(world.send(Some(1), ip(1), &body("t")).code, Code::BAD_REQUEST);
     // Somebody else's transactions are other ones.
     assert_eq!(world.send(Some(2), ip(1), &body("t")).code, Code::FORBIDDEN);
+    // So are those from elsewhere.
+    assert_ne!(world.send(Some(1), ip(9), &body("s")).body, first.body);
+    // Who may no longer be in the swarm does not get its peers again.
+    world.door.forbidden.borrow_mut().insert("s".into());
+    assert_eq!(world.send(Some(1), ip(1), &body("s")).code, Code::FORBIDDEN);
+    world.door.forbidden.borrow_mut().clear();
     // After half a minute it is a request like any other.
     world.pass(30);
     let again = world.send(Some(1), ip(1), &body("s"));
@@ -354,6 +360,19 @@ fn lists_hold_others_who_are_there() {
     // Who asks again found too little: one SEEDER.
     let list = world.find(70, &answer.id, "s").peers.remove("s").unwrap();
     assert_eq!(list.iter().filter(|id| !leeches.contains(id)).count(), 1);
+}
+
+/// RFC 7846 §2.3.2 D: silence ends a registration at its time, not when the driver gets around to it.
+#[test]
+fn a_late_driver_keeps_nobody_alive() {
+    let mut world = World::new(TrackerConfig::default());
+    let silent = world.join(1, "s", SEEDER);
+    world.now = world.now + Duration::from_secs(60);
+    let other = world.join(2, "s", LEECH);
+    assert!(world.find(2, &other, "s").peers["s"].contains(&silent));
+    world.now = world.now + Duration::from_secs(30);
+    assert!(world.find(2, &other, "s").peers["s"].is_empty());
+    assert_eq!(world.alive(1, &silent), Code::FORBIDDEN);
 }
 
 #[test]

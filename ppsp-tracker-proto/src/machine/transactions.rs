@@ -2,7 +2,7 @@
 //! `transaction_id`, and the tracker MUST be prepared for it.
 
 use alloc::{boxed::Box, collections::VecDeque};
-use core::{hash::BuildHasher, time::Duration};
+use core::{hash::BuildHasher, net::IpAddr, time::Duration};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 use ppsp_core::Instant;
@@ -19,7 +19,7 @@ pub(super) struct Transactions {
     hasher: DefaultHashBuilder,
 }
 
-/// Whose, from where, and a hash of the `transaction_id`: only who asks can mistake one for another.
+/// Whose, and a hash of from where and of the `transaction_id`: only who asks can mistake one for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     principal: Principal,
@@ -49,8 +49,8 @@ impl Transactions {
         Self { most_bytes, keep, bytes: 0, answers: HashMap::new(), order: VecDeque::new(), hasher }
     }
 
-    pub(super) fn key(&self, principal: Principal, transaction_id: &str) -> Key {
-        Key { principal, transaction: self.hasher.hash_one(transaction_id) }
+    pub(super) fn key(&self, principal: Principal, remote: IpAddr, transaction_id: &str) -> Key {
+        Key { principal, transaction: self.hasher.hash_one((remote, transaction_id)) }
     }
 
     pub(super) fn look(&self, now: Instant, key: &Key, body: &[u8]) -> Seen<'_> {

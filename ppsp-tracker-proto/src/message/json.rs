@@ -143,25 +143,26 @@ impl<'a> Reader<'a> {
             return Err(Fault::Syntax);
         }
         let start = self.at + 1;
-        self.skip_string()?;
+        let escaped = self.skip_string()?;
         let inner = &self.text[start..self.at - 1];
-        if inner.contains('\\') { unescape(inner).map(Cow::Owned) } else { Ok(Cow::Borrowed(inner)) }
+        if escaped { unescape(inner).map(Cow::Owned) } else { Ok(Cow::Borrowed(inner)) }
     }
 
-    /// Goes behind a string that starts here.
-    fn skip_string(&mut self) -> Result<(), Fault> {
+    /// Goes behind a string that starts here, and tells whether it has escapes.
+    fn skip_string(&mut self) -> Result<bool, Fault> {
         let bytes = self.text.as_bytes();
+        let mut escaped = false;
         self.at += 1;
         loop {
+            self.at += plain(bytes.get(self.at..).unwrap_or_default());
             match bytes.get(self.at) {
                 Some(b'"') => break,
-                Some(b'\\') => self.at += 2,
-                Some(0..0x20) | None => return Err(Fault::Syntax),
-                Some(_) => self.at += 1,
+                Some(b'\\') => (escaped, self.at) = (true, self.at + 2),
+                _ => return Err(Fault::Syntax),
             }
         }
         self.at += 1;
-        Ok(())
+        Ok(escaped)
     }
 
     /// The next byte behind white space.
@@ -193,18 +194,43 @@ impl<'a> Reader<'a> {
 /// Writes a text as a JSON string.
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for byte in text.bytes() {
+    let mut rest = text.as_bytes();
+    loop {
+        let (run, after) = rest.split_at(plain(rest));
+        out.extend_from_slice(run);
+        let Some((&byte, after)) = after.split_first() else { break };
         match byte {
             b'"' | b'\\' => out.extend([b'\\', byte]),
-            0..0x20 => {
+            _ => {
                 let hex = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
                 out.extend(b"\\u00");
                 out.extend([hex(byte >> 4), hex(byte & 15)]);
             }
-            _ => out.push(byte),
         }
+        rest = after;
     }
     out.push(b'"');
+}
+
+/// How many bytes at the beginning may stand in a string as they are: up to a quote, a backslash or a control character.
+///
+/// Eight at a time: most of what is read and written are strings.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The lowest high bit that is left is that of the first byte below `limit`; `limit` is at most 128.
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let found = quote | below(word ^ (ONES * u64::from(b'\\')), 1) | below(word, 0x20);
+        if found != 0 {
+            return at * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    words.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 fn unescape(text: &str) -> Result<String, Fault> {
@@ -268,4 +294,28 @@ fn is_number(text: &[u8]) -> bool {
         return !exponent.is_empty() && digits(exponent) == exponent.len();
     }
     rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn plain_runs(bytes in proptest::collection::vec(prop_oneof![3 => 0x20..0x7Fu8, 1 => any::<u8>()], 0..64)) {
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            prop_assert_eq!(plain(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
+        }
+
+        #[test]
+        fn there_and_back(text: String) {
+            let mut out = Vec::new();
+            write_string(&text, &mut out);
+            let mut reader = Reader::new(core::str::from_utf8(&out).unwrap());
+            let read = reader.string();
+            prop_assert_eq!(read.as_deref(), Ok(&*text));
+            prop_assert_eq!(reader.end(), Ok(()));
+        }
+    }
 }

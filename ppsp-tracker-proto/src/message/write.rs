@@ -135,8 +135,15 @@ fn addr(out: &mut Vec<u8>, addr: &PeerAddr<'_>) {
     let family = if addr.ip.is_ipv4() { "ipv4" } else { "ipv6" };
     text(out, "{\"ip_address\":{\"address_type\":", family);
     out.extend(b",\"address\":\"");
-    // The text form of the standard library is that of RFC 5952.
-    display(out, addr.ip);
+    match addr.ip {
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                number(out, if at == 0 { "" } else { "." }, octet.into());
+            }
+        }
+        // The text form of the standard library is that of RFC 5952.
+        IpAddr::V6(ip) => display(out, ip),
+    }
     number(out, "\"},\"port\":", u64::from(addr.port));
     number(out, ",\"priority\":", u64::from(addr.priority));
     // A host knows its own interfaces best: an address that names no type is taken for one of them.
@@ -177,9 +184,18 @@ fn text(out: &mut Vec<u8>, before: &str, value: &str) {
     write_string(value, out);
 }
 
-fn number(out: &mut Vec<u8>, before: &str, value: u64) {
-    out.extend(before.as_bytes());
-    display(out, value);
+fn number(out: &mut Vec<u8>, before: &str, mut value: u64) {
+    out.extend_from_slice(before.as_bytes());
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (value % 10) as u8;
+        (value, first) = (value / 10, first - 1);
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 fn display(out: &mut Vec<u8>, value: impl fmt::Display) {
