@@ -11,7 +11,10 @@ use core::cell::{Cell, RefCell};
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{AddrKind, Connect, Find, PeerAddr, Stat, SwarmAction};
+use crate::{
+    message::{AddrKind, Connect, Find, PeerAddr, Stat, SwarmAction},
+    registration::Addr,
+};
 
 /// Allows everything but what is forbidden; gives out identifiers by number.
 #[derive(Default)]
