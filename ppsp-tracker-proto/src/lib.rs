@@ -25,7 +25,7 @@ pub use addresses::{MAX_KEPT_ADDRS, reachable};
 pub use client::{ClientConfig, ClientEvent, Counters, Failure, Outgoing, Participation, TrackerClient};
 pub use gate::{Gate, Principal};
 pub use machine::{
-    Context, Flag, Inconsistency, ListPolicy, Reported, Shares, SwarmView, Tracker, TrackerConfig, TrackerStats,
-    Wanted, check_step, check_totals, rank,
+    Context, Flag, Inconsistency, ListPolicy, Shares, SwarmView, Tracker, TrackerConfig, TrackerStats, Wanted,
+    check_step, check_totals, rank,
 };
-pub use transition::{Decision, Next, Refusal, check_actions, decide, may_see, speaks_for};
+pub use transition::{Decision, Next, Refusal, check_actions, decide};

@@ -6,14 +6,13 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{net::IpAddr, time::Duration};
+use core::net::IpAddr;
 
 use ppsp_core::Identifier;
 
 use crate::{
-    Principal, Reported, check_step,
-    message::{AbilityNat, AddrKind, Connect, Connection, PeerAddr, PeerInfo, PeerMode, PeerNum, Stat},
-    reachable,
+    Principal,
+    message::{AbilityNat, AddrKind, Connection, PeerAddr, PeerMode, PeerNum},
 };
 
 /// A registered peer. `S` names a swarm: its identifier, or a number for it.
@@ -29,39 +28,6 @@ pub struct Registration<S> {
     pub ability: Ability,
     /// The swarms it takes part in.
     pub memberships: Vec<Membership<S>>,
-}
-
-impl<S> Registration<S> {
-    /// START (RFC 7846 Figure 5): a peer that has said nothing yet.
-    pub fn new(principal: Principal, remote: IpAddr) -> Self {
-        let (addrs, memberships) = (Box::default(), Vec::with_capacity(1));
-        Self { principal, remote, addrs, ability: Ability::default(), memberships }
-    }
-
-    /// Takes down what a CONNECT says of the peer itself. Who is registered already may leave its addresses away: they stay.
-    pub fn introduce(&mut self, connect: &Connect<'_>, registers: bool) {
-        if !connect.addrs.is_empty() || registers {
-            let mut addrs: Vec<Addr> = reachable(&connect.addrs, self.remote).iter().map(Addr::of).collect();
-            // The observed one comes last from there and goes first here among equals: others can reach it, most likely.
-            addrs.reverse();
-            addrs.sort_by_key(|addr| core::cmp::Reverse(addr.priority));
-            self.addrs = addrs.into();
-        }
-        if let Some(said) = &connect.peer_num {
-            self.ability.update(said);
-        }
-    }
-
-    /// The address that the tracker sees (RFC 7846 §4.1.1: `peer_addr` of a response to CONNECT).
-    pub fn observed(&self) -> Option<PeerAddr<'static>> {
-        let observed = |addr: &&Addr| addr.kind == AddrKind::Reflexive && addr.ip == self.remote;
-        self.addrs.iter().find(observed).map(Addr::to_message)
-    }
-
-    /// As others are told of it.
-    pub fn to_message(&self, id: &Identifier) -> PeerInfo<'static> {
-        PeerInfo { peer_id: Cow::Owned(id.to_string()), addrs: self.addrs.iter().map(Addr::to_message).collect() }
-    }
 }
 
 /// A peer in a swarm.
@@ -82,16 +48,6 @@ impl<S> Membership<S> {
     pub const fn has_content(&self) -> bool {
         matches!(self.mode, PeerMode::Seeder) || self.downloaded > 0
     }
-
-    /// Takes down what a STAT_REPORT says. `since` is how long ago the report before may have been.
-    pub fn report(&mut self, stat: &Stat<'_>, since: Duration) -> Reported {
-        let reported = Reported {
-            sent: check_step(self.uploaded, stat.uploaded_bytes, since),
-            received: check_step(self.downloaded, stat.downloaded_bytes, since),
-        };
-        (self.uploaded, self.downloaded) = (stat.uploaded_bytes, stat.downloaded_bytes);
-        reported
-    }
 }
 
 /// What a peer says of itself (RFC 7846 §3.2.2).
@@ -110,21 +66,12 @@ pub struct Ability {
 impl Ability {
     /// From a request; what it does not say stays as it was.
     pub fn update(&mut self, said: &PeerNum<'_>) {
+        let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         self.nat = said.ability_nat.as_ref().and_then(|word| word.known()).or(self.nat);
         self.links = said.concurrent_links.map_or(self.links, small);
         self.online = said.online_time.map_or(self.online, small);
         self.bandwidth = said.upload_bandwidth.map_or(self.bandwidth, small);
     }
-
-    /// From a STAT_REPORT, which names the links of now, and what is left of the bandwidth.
-    pub fn report(&mut self, stat: &Stat<'_>) {
-        self.links = small(stat.concurrent_links);
-        self.bandwidth = self.bandwidth.max(small(stat.available_bandwidth));
-    }
-}
-
-fn small(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// An address of a peer, without what can be told in fewer bits.

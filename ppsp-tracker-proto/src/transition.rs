@@ -3,14 +3,10 @@
 //! Pure functions of what is recorded and what is asked, so that every directory decides alike.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
-
-use ppsp_core::Identifier;
 
 use crate::{
     Gate, Principal,
-    message::{Action, Code, Connect, PeerMode, Request, RequestData, SwarmAction},
-    registration::Registration,
+    message::{Action, Code, PeerMode, Request, RequestData, SwarmAction},
 };
 
 /// The state of a registration after a CONNECT (RFC 7846 Figure 5).
@@ -40,46 +36,6 @@ pub struct Decision {
     pub revoked: Vec<usize>,
     /// Is it done?
     pub result: Result<Next, Refusal>,
-}
-
-/// May the principal speak for the peer of this identifier? `found` is what is registered under it.
-///
-/// Nobody speaks for another client, or from another address. The first CONNECT names the client; any other identifier
-/// that is unknown was lost, or proposed by the peer itself.
-pub fn speaks_for<S>(
-    id: Identifier,
-    found: Option<&Registration<S>>,
-    principal: &Principal,
-    remote: IpAddr,
-    gate: &dyn Gate,
-) -> bool {
-    match found {
-        Some(peer) => peer.principal == *principal && peer.remote == remote && gate.assigned(id, principal, remote),
-        None => id == principal.client,
-    }
-}
-
-/// May the principal take part in the swarms whose peers an answer names? Asked before an answer is given again.
-pub fn may_see(request: &Request<'_>, principal: &Principal, gate: &dyn Gate) -> bool {
-    let may = |swarm: &str, mode| gate.may(principal, swarm, mode);
-    match &request.data {
-        RequestData::Connect(connect) => connect.joins().all(|(swarm, mode)| may(swarm, mode)),
-        RequestData::Find(find) => [PeerMode::Leech, PeerMode::Seeder].iter().any(|mode| may(&find.swarm_id, *mode)),
-        RequestData::StatReport(_) => true,
-    }
-}
-
-impl Connect<'_> {
-    /// The swarms that are joined, and how.
-    pub fn joins(&self) -> impl Iterator<Item = (&str, PeerMode)> {
-        let join = |action: &&SwarmAction<'_>| action.action.known() == Some(Action::Join);
-        self.actions.iter().filter(join).filter_map(|one| Some((&*one.swarm_id, one.peer_mode.known()?)))
-    }
-
-    /// RFC 7846 §4.1.1: who joins as a LEECH gets a list, a SEEDER where it asks for one.
-    pub fn wants_list(&self, mode: PeerMode) -> bool {
-        mode == PeerMode::Leech || self.peer_num.is_some()
-    }
 }
 
 /// Decides on a request. `joined` are the swarms of the peer with its mode in each, or none while it is not registered (START).

@@ -8,21 +8,21 @@ mod slab;
 mod tests;
 mod transactions;
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 use core::{net::IpAddr, time::Duration};
 
 use directory::{Directory, Entry, Place, Seat, SwarmNumber};
 use ppsp_core::{Identifier, Instant};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-pub use reports::{Flag, Inconsistency, Reported, check_step, check_totals};
+pub use reports::{Flag, Inconsistency, check_step, check_totals};
 pub use selection::{ListPolicy, Shares, Wanted, rank};
 use transactions::{Seen, Transactions};
 
 use crate::{
-    Gate, Next, Principal, decide, may_see,
+    Gate, Next, Principal, decide,
     message::{Action, Code, PeerInfo, PeerMode, PeerNum, Request, RequestData, Response, StatReport, SwarmResult},
-    registration::{Ability, Registration},
-    speaks_for,
+    reachable,
+    registration::{Ability, Addr, Registration},
 };
 
 /// What a tracker allows and how long it waits.
@@ -83,8 +83,7 @@ pub struct Context<'a> {
 /// wait for between a CONNECT and its answer. What is not [`handle`](Self::handle)d by the caller at all, because it is
 /// overloaded, gets [`Code::UNAVAILABLE`] by [`Response::empty`].
 ///
-/// A database in its place decides by the same functions: [`speaks_for`], [`decide`] and [`may_see`], and those of
-/// [`Registration`], [`Membership`](crate::registration::Membership) and [`ListPolicy`].
+/// A database in its place uses the same [`decide`], [`ListPolicy`] and [`Registration`].
 pub struct Tracker {
     config: TrackerConfig,
     random: ChaCha8Rng,
@@ -92,6 +91,7 @@ pub struct Tracker {
     transactions: Transactions,
     flags: reports::Flags,
     stats: TrackerStats,
+    drawn: Vec<Place>,
 }
 
 /// What a tracker has done.
@@ -138,6 +138,7 @@ impl Tracker {
             transactions: Transactions::new(config.max_answers, config.keep_answers),
             flags: reports::Flags::default(),
             stats: TrackerStats::default(),
+            drawn: Vec::new(),
         }
     }
 
@@ -273,15 +274,26 @@ impl Tracker {
         out: &mut Vec<u8>,
     ) -> Result<(), Code> {
         let remote = context.remote.to_canonical();
-        let id: Identifier = request.peer_id.parse().map_err(|_| Code::FORBIDDEN)?;
-        let known = self.directory.find(&id);
-        let found = known.and_then(|place| self.directory.get(place)).map(|entry| &entry.peer);
-        if !speaks_for(id, found, &principal, remote, context.gate) {
-            return Err(Code::FORBIDDEN);
-        }
+        let known = match request.peer_id.parse::<Identifier>() {
+            Ok(id) => match self.directory.find(&id) {
+                Some(place) => {
+                    let peer = self.directory.get(place).map(|entry| &entry.peer);
+                    let own = peer.is_some_and(|peer| peer.principal == principal && peer.remote == remote);
+                    // Another client's, or of another address.
+                    if !own || !context.gate.assigned(id, &principal, remote) {
+                        return Err(Code::FORBIDDEN);
+                    }
+                    Some(place)
+                }
+                // The first CONNECT names the client. Anything else is unknown here, or was proposed by the peer itself.
+                None if id == principal.client => None,
+                None => return Err(Code::FORBIDDEN),
+            },
+            Err(_) => return Err(Code::FORBIDDEN),
+        };
         let mut joined: Vec<(&str, PeerMode)> = Vec::new();
-        if let Some(peer) = found {
-            joined.extend(peer.memberships.iter().map(|one| (self.directory.name(one.swarm.swarm), one.mode)));
+        if let Some(entry) = known.and_then(|place| self.directory.get(place)) {
+            joined.extend(entry.peer.memberships.iter().map(|one| (self.directory.name(one.swarm.swarm), one.mode)));
         }
         let decision = decide(request, known.map(|_| &joined[..]), &principal, context.gate);
         // Memberships that are no longer allowed end, whatever was asked.
@@ -322,16 +334,23 @@ impl Tracker {
                     return Err(code);
                 }
                 let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
-                entry.peer.introduce(connect, known.is_none());
+                if !connect.addrs.is_empty() || known.is_none() {
+                    entry.peer.addrs = addrs(&reachable(&connect.addrs, remote));
+                }
+                if let Some(said) = &connect.peer_num {
+                    entry.peer.ability.update(said);
+                }
                 response.peer_id = Some(Cow::Owned(alloc::string::ToString::to_string(&entry.id)));
-                response.peer_addr = entry.peer.observed();
+                let reflexive = |addr: &&Addr| addr.kind == crate::message::AddrKind::Reflexive && addr.ip == remote;
+                response.peer_addr = entry.peer.addrs.iter().find(reflexive).map(Addr::to_message);
                 for action in &connect.actions {
                     let mut result =
                         SwarmResult { swarm_id: Cow::Borrowed(&action.swarm_id), ..SwarmResult::default() };
                     match (action.action.known(), action.peer_mode.known()) {
                         (Some(Action::Join), Some(mode)) => {
                             self.directory.join(place, &action.swarm_id, mode);
-                            if connect.wants_list(mode) {
+                            // RFC 7846 §4.1.1: a LEECH gets a list, a SEEDER where it asks for one.
+                            if mode == PeerMode::Leech || connect.peer_num.is_some() {
                                 let scope = connect.peer_num.as_ref();
                                 result.peers = Some(self.list(place, &action.swarm_id, mode, true, scope));
                             }
@@ -409,14 +428,22 @@ impl Tracker {
         if self.directory.find(&id).is_some() || id == principal.client {
             return Err(Code::INTERNAL);
         }
-        Ok(self.directory.insert(id, Registration::new(principal, remote), now, now + self.config.track_timer))
+        let peer = Registration {
+            principal,
+            remote,
+            addrs: Box::default(),
+            ability: Ability::default(),
+            memberships: Vec::with_capacity(1),
+        };
+        Ok(self.directory.insert(id, peer, now, now + self.config.track_timer))
     }
 
     /// Is there room for what a CONNECT joins?
     fn room_for(&self, place: Place, connect: &crate::message::Connect<'_>) -> Result<(), Code> {
-        let new = connect.joins().filter(|(swarm, _)| self.directory.swarm_by_name(swarm).is_none()).count();
+        let joins = connect.actions.iter().filter(|action| action.action.known() == Some(Action::Join));
+        let new = joins.clone().filter(|action| self.directory.swarm_by_name(&action.swarm_id).is_none()).count();
         let held = self.directory.get(place).map_or(0, |entry| entry.peer.memberships.len());
-        if held + connect.joins().count() > self.config.max_swarms_per_peer {
+        if held + joins.count() > self.config.max_swarms_per_peer {
             Err(Code::FORBIDDEN)
         } else if self.directory.swarm_count() + new > self.config.max_swarms {
             Err(Code::UNAVAILABLE)
@@ -434,22 +461,38 @@ impl Tracker {
         joins: bool,
         scope: Option<&PeerNum<'_>>,
     ) -> Vec<PeerInfo<'static>> {
-        let Self { directory, random, config, .. } = self;
+        let Self { directory, random, drawn, config, .. } = self;
         let (Some(number), Some(asker)) = (directory.swarm_by_name(swarm), directory.get(place)) else {
             return Vec::new();
         };
         let leeches_with_content = directory.swarm(number).map_or(0, |swarm| swarm.leeches_with_content as usize);
         let wanted = Wanted { mode, joins, scope, addrs: &asker.peer.addrs, leeches_with_content };
+        let shares = config.lists.shares(&wanted);
         let session = asker.peer.principal.session;
-        let draw = |of: PeerMode, count: usize, drawn: &mut Vec<Place>| {
-            directory.sample(number, of, count, session, random, drawn);
-        };
         let look = |place: &Place| match directory.get(*place) {
             Some(entry) => (entry.peer.ability, &entry.peer.addrs[..]),
             None => (Ability::default(), &[][..]),
         };
-        let chosen = config.lists.choose(&wanted, draw, look);
-        let tell = |place: &Place| directory.get(*place).map(|entry| entry.peer.to_message(&entry.id));
+        let mut chosen: Vec<Place> = Vec::with_capacity(shares.all);
+        let mut draw = |of: PeerMode, count: usize, chosen: &mut Vec<Place>| {
+            drawn.clear();
+            // Some of those that are drawn may stand in the list already.
+            let draws = config.lists.draws(&wanted, count + chosen.len());
+            directory.sample(number, of, draws, session, random, drawn);
+            rank(&wanted, drawn, look);
+            chosen
+                .extend(drawn.iter().copied().filter(|place| !chosen.contains(place)).take(count).collect::<Vec<_>>());
+        };
+        draw(PeerMode::Seeder, shares.seeders, &mut chosen);
+        draw(PeerMode::Leech, shares.all - chosen.len(), &mut chosen);
+        if shares.more_seeders && chosen.len() < shares.all {
+            draw(PeerMode::Seeder, shares.all - chosen.len(), &mut chosen);
+        }
+        let tell = |place: &Place| {
+            let entry = directory.get(*place)?;
+            let peer_id = Cow::Owned(alloc::string::ToString::to_string(&entry.id));
+            Some(PeerInfo { peer_id, addrs: entry.peer.addrs.iter().map(Addr::to_message).collect() })
+        };
         chosen.iter().filter_map(tell).collect()
     }
 
@@ -458,19 +501,25 @@ impl Tracker {
         for stat in &report.stats {
             let number = self.directory.swarm_by_name(&stat.swarm_id).ok_or(Code::INTERNAL)?;
             let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
-            let peer = entry.id;
-            entry.peer.ability.report(stat);
+            let (peer, since) = (entry.id, self.config.track_timer);
+            entry.peer.ability.links = u32::try_from(stat.concurrent_links).unwrap_or(u32::MAX);
+            entry.peer.ability.bandwidth =
+                entry.peer.ability.bandwidth.max(u32::try_from(stat.available_bandwidth).unwrap_or(u32::MAX));
             let Some(membership) = entry.peer.memberships.iter_mut().find(|one| one.swarm.swarm == number) else {
                 return Err(Code::INTERNAL);
             };
-            let had = membership.has_content();
-            let reported = membership.report(stat, self.config.track_timer);
-            let has = membership.has_content();
+            let sent = check_step(membership.uploaded, stat.uploaded_bytes, since);
+            let received = check_step(membership.downloaded, stat.downloaded_bytes, since);
+            let begins = membership.mode == PeerMode::Leech && membership.downloaded == 0 && stat.downloaded_bytes > 0;
+            let ends = membership.mode == PeerMode::Leech && membership.downloaded > 0 && stat.downloaded_bytes == 0;
+            (membership.uploaded, membership.downloaded) = (stat.uploaded_bytes, stat.downloaded_bytes);
             let Some(swarm) = self.directory.swarm_mut(number) else { continue };
-            swarm.leeches_with_content = swarm.leeches_with_content + u32::from(!had && has) - u32::from(had && !has);
-            swarm.uploaded = swarm.uploaded.saturating_add(reported.sent.unwrap_or(0));
-            swarm.downloaded = swarm.downloaded.saturating_add(reported.received.unwrap_or(0));
-            if let Some(why) = reported.wrong(swarm.uploaded, swarm.downloaded) {
+            swarm.leeches_with_content = swarm.leeches_with_content + u32::from(begins) - u32::from(ends);
+            swarm.uploaded = swarm.uploaded.saturating_add(sent.unwrap_or(0));
+            swarm.downloaded = swarm.downloaded.saturating_add(received.unwrap_or(0));
+            let totals = check_totals(swarm.uploaded, swarm.downloaded);
+            let wrong = sent.err().or(received.err()).or(totals.err().filter(|_| received.unwrap_or(0) > 0));
+            if let Some(why) = wrong {
                 self.flags.raise(Flag { at: now, peer, swarm: (*stat.swarm_id).into(), why });
             }
         }
@@ -478,8 +527,29 @@ impl Tracker {
     }
 }
 
+/// May the principal take part in the swarms whose peers an answer names?
+fn may_see(request: &Request<'_>, principal: &Principal, gate: &dyn Gate) -> bool {
+    let may = |swarm: &str, mode| gate.may(principal, swarm, mode);
+    match &request.data {
+        RequestData::Connect(connect) => connect.actions.iter().all(|action| {
+            action.action.known() != Some(Action::Join)
+                || action.peer_mode.known().is_some_and(|mode| may(&action.swarm_id, mode))
+        }),
+        RequestData::Find(find) => [PeerMode::Leech, PeerMode::Seeder].iter().any(|mode| may(&find.swarm_id, *mode)),
+        RequestData::StatReport(_) => true,
+    }
+}
+
 impl core::fmt::Debug for Tracker {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Tracker").field("peers", &self.peer_count()).field("stats", &self.stats).finish_non_exhaustive()
     }
+}
+
+fn addrs(reachable: &[crate::message::PeerAddr<'_>]) -> Box<[Addr]> {
+    let mut addrs: Vec<Addr> = reachable.iter().map(Addr::of).collect();
+    // The observed one comes last from there and goes first here among equals: others can reach it, most likely.
+    addrs.reverse();
+    addrs.sort_by_key(|addr| core::cmp::Reverse(addr.priority));
+    addrs.into()
 }

@@ -63,23 +63,6 @@ impl Flags {
     }
 }
 
-/// What a report adds to the counters of a peer, or what is wrong with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reported {
-    /// Bytes sent.
-    pub sent: Result<u64, Inconsistency>,
-    /// Bytes received.
-    pub received: Result<u64, Inconsistency>,
-}
-
-impl Reported {
-    /// What cannot be true, in view of the totals of the swarm, this report included.
-    pub fn wrong(&self, uploaded: u64, downloaded: u64) -> Option<Inconsistency> {
-        let total = || check_totals(uploaded, downloaded).err().filter(|_| self.received.unwrap_or(0) > 0);
-        self.sent.err().or(self.received.err()).or_else(total)
-    }
-}
-
 /// Does a step of a counter make sense? `since` is how long ago the step before was.
 pub fn check_step(before: u64, after: u64, since: Duration) -> Result<u64, Inconsistency> {
     let step = after.checked_sub(before).ok_or(Inconsistency::RunsBackwards)?;

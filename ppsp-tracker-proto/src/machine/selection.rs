@@ -1,6 +1,5 @@
 //! Which peers go into a list (RFC 7846 §4.1.1, §4.1.2).
 
-use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use crate::{
@@ -70,33 +69,6 @@ impl ListPolicy {
         }
     }
 
-    /// The peers of a list. `draw` appends so many of one kind by chance, each once; `of` looks at one of them.
-    pub fn choose<'a, T: PartialEq>(
-        &self,
-        wanted: &Wanted<'_>,
-        mut draw: impl FnMut(PeerMode, usize, &mut Vec<T>),
-        of: impl Fn(&T) -> (Ability, &'a [Addr]),
-    ) -> Vec<T> {
-        let shares = self.shares(wanted);
-        let (mut chosen, mut drawn) = (Vec::with_capacity(shares.all), Vec::new());
-        let mut fill = |mode: PeerMode, up_to: usize, chosen: &mut Vec<T>| {
-            // Some of those that are drawn may stand in the list already.
-            draw(mode, self.draws(wanted, up_to), &mut drawn);
-            rank(wanted, &mut drawn, &of);
-            for one in drawn.drain(..) {
-                if chosen.len() < up_to && !chosen.contains(&one) {
-                    chosen.push(one);
-                }
-            }
-        };
-        fill(PeerMode::Seeder, shares.seeders, &mut chosen);
-        fill(PeerMode::Leech, shares.all, &mut chosen);
-        if shares.more_seeders && chosen.len() < shares.all {
-            fill(PeerMode::Seeder, shares.all, &mut chosen);
-        }
-        chosen
-    }
-
     /// How many candidates to draw for a list of `count`: some to choose from where there are preferences.
     pub fn draws(&self, wanted: &Wanted<'_>, count: usize) -> usize {
         if wanted.has_preferences() { count * 3 } else { count }
@@ -148,6 +120,8 @@ pub fn rank<'a, T>(wanted: &Wanted<'_>, candidates: &mut [T], of: impl Fn(&T) ->
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::message::AbilityNat;
 

@@ -11,10 +11,7 @@ use core::cell::{Cell, RefCell};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    message::{AddrKind, Connect, Find, PeerAddr, Stat, SwarmAction},
-    registration::Addr,
-};
+use crate::message::{AddrKind, Connect, Find, PeerAddr, Stat, SwarmAction};
 
 /// Allows everything but what is forbidden; gives out identifiers by number.
 #[derive(Default)]
