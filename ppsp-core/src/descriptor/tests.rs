@@ -230,7 +230,7 @@ proptest! {
         new.set_trackers(&[vec![url.clone()]]);
         let read = Descriptor::parse(new.to_xml().as_bytes()).unwrap();
         prop_assert_eq!(read.title().unwrap_or_default(), title.trim());
-        prop_assert_eq!(read.representations()[0].mime.clone().unwrap(), title.clone());
+        prop_assert_eq!(read.representations()[0].mime.clone().unwrap(), title);
         prop_assert_eq!(read.trackers(), vec![vec![url]]);
         prop_assert_eq!(read.representations()[0].name.clone().unwrap_or_default(), title);
     }
