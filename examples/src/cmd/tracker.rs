@@ -19,10 +19,7 @@ use crate::{
         exit::Failure,
         output::{Output, on_terminal},
     },
-    http::{
-        HttpClient, HttpError, Identity, Limits, Serving, Shutdown, TlsError, Trust, serve, server_config,
-        start_logging,
-    },
+    http::{HttpClient, HttpError, Identity, Limits, Serving, Shutdown, Trust, serve, server_config, start_logging},
     net::Clock,
     tracker::{
         TrackerService,
@@ -59,6 +56,11 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     let address = args.advertise.clone().unwrap_or_else(|| url(tls, addr));
     let identity = if tls { Some(identity(&args.serve, &dir, addr, args.advertise.as_deref())?) } else { None };
     let pin = identity.as_ref().map(Identity::pin);
+    // Who gets the address from the Portal knows by the fingerprint whom to expect there, unless an authority vouches for it.
+    let published = match pin.filter(|_| args.serve.tls_cert.is_none()) {
+        Some(pin) => format!("{}/#{pin}", address.trim_end_matches('/')),
+        None => address.clone(),
+    };
     let tls = identity.map(|identity| server_config(&identity, args.client_ca.as_deref()));
     let tls = tls.transpose().map_err(Failure::other)?;
 
@@ -99,16 +101,15 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     tokio::spawn(tracker.clone().keep_house());
     out.event(
         "tracker",
-        &json!({ "url": address, "addr": addr, "id": key.id().to_string(), "pin": pin.map(|pin| pin.to_string()) }),
+        &json!({ "url": address, "addr": addr, "id": key.id().to_string(), "pin": pin.map(|pin| pin.to_string()),
+                 "tracker": published }),
     );
     out.say(format_args!("the tracker listens at {address}"));
-    if let Some(pin) = pin {
-        out.say(format_args!("its fingerprint is {pin}"));
-    }
+    out.say(format_args!("peers reach it by --tracker {published}"));
 
     let ready = async {
         if let Some(portal) = args.portal.as_deref().filter(|_| open(AuthWay::Bearer)) {
-            tracker.open_bearer(let_in(portal, &args, &address, key, clock, out).await?);
+            tracker.open_bearer(let_in(portal, &args, &published, key, clock, out).await?);
         }
         out.event("ready", &json!({ "url": address }));
         out.say("ready");
@@ -247,7 +248,6 @@ fn may_pass(error: &HttpError) -> bool {
 fn unreachable(error: HttpError) -> Failure {
     match error {
         HttpError::Url(..) | HttpError::Plain(_) => Failure::usage(error),
-        HttpError::Setup(error @ TlsError::Refused(_)) => Failure::other(format!("{error}; give --pin")),
         error => Failure::network(error),
     }
 }
