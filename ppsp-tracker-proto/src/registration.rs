@@ -30,6 +30,14 @@ pub struct Registration<S> {
     pub memberships: Vec<Membership<S>>,
 }
 
+impl<S> Registration<S> {
+    /// Are both the same peer, which has registered twice? One login may run several peers, but not at one address and port.
+    pub fn is_same_peer(&self, other: &Self) -> bool {
+        let shared = |addr: &Addr| other.addrs.iter().any(|one| (one.ip, one.port) == (addr.ip, addr.port));
+        self.principal.session == other.principal.session && self.addrs.iter().any(shared)
+    }
+}
+
 /// A peer in a swarm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership<S> {

@@ -7,10 +7,15 @@ use ppsp_core::{Identifier, Link, SwarmMetadata, descriptor::Descriptor};
 
 use crate::{
     account::Account,
-    cli::{args::NetArgs, exit::Failure, secret},
+    cli::{
+        args::NetArgs,
+        exit::Failure,
+        output::{Output, one_line},
+        secret,
+    },
     net::local_addresses,
     tracker::doors::Digest,
-    trackers::{Credentials, Membership, Trackers},
+    trackers::{self, Credentials, Membership, Trackers},
 };
 
 /// The password for trackers, for who is not there to type it. No flag: other users see those.
@@ -27,8 +32,11 @@ pub(super) struct Joining {
 impl Joining {
     /// By the flags and a link: who gives a link vouches for its trackers, but no token of a Portal goes to them. `None` where
     /// there is no tracker.
-    pub(super) async fn of_link(args: &NetArgs, link: &Link) -> Result<Option<Self>, Failure> {
-        let tiers = tiers([args.tracker.clone(), link.trackers.clone()]);
+    pub(super) async fn of_link(args: &NetArgs, link: &Link, out: &Output) -> Result<Option<Self>, Failure> {
+        let insecure = args.insecure_http.unwrap_or(false);
+        check_flags(args)?;
+        let named = link.trackers.iter().filter(|url| !args.tracker.contains(url)).cloned().collect();
+        let tiers = usable([args.tracker.clone(), named], insecure, out);
         if tiers.is_empty() {
             return Ok(None);
         }
@@ -48,7 +56,7 @@ impl Joining {
                 (Identifier::from_bytes(bytes), Credentials::None)
             }
         };
-        Ok(Some(Self { client, tiers, credentials, insecure: args.insecure_http.unwrap_or(false) }))
+        Ok(Some(Self { client, tiers, credentials, insecure }))
     }
 
     /// By the descriptor of content that a Portal signed: its trackers get tokens that open this content alone.
@@ -57,15 +65,16 @@ impl Joining {
         account: &Account,
         content: &str,
         descriptor: &Descriptor,
+        out: &Output,
     ) -> Result<Option<Self>, Failure> {
-        let tiers = descriptor.trackers();
-        if tiers.is_empty() {
-            return Ok(None);
-        }
         let login = account.login().await;
         let client = login.client_id.parse().map_err(Failure::other)?;
         // Where the Portal is spoken to without TLS, its trackers may be too: all on this machine.
         let insecure = args.insecure_http.unwrap_or(false) || login.portal.starts_with("http://");
+        let tiers = usable(descriptor.trackers(), insecure, out);
+        if tiers.is_empty() {
+            return Ok(None);
+        }
         let credentials = Credentials::tokens(account.clone(), content.to_owned());
         Ok(Some(Self { client, tiers, credentials, insecure }))
     }
@@ -83,7 +92,21 @@ impl Joining {
     }
 }
 
-/// Without tiers that have none.
-fn tiers(of: [Vec<String>; 2]) -> Vec<Vec<String>> {
-    of.into_iter().filter(|tier| !tier.is_empty()).collect()
+/// Trackers that the user names have to make sense.
+pub(super) fn check_flags(args: &NetArgs) -> Result<(), Failure> {
+    let insecure = args.insecure_http.unwrap_or(false);
+    args.tracker.iter().try_for_each(|url| trackers::check(url, insecure)).map_err(Failure::usage)
+}
+
+/// Those that can be asked, without tiers that have none.
+fn usable(tiers: impl IntoIterator<Item = Vec<String>>, insecure: bool, out: &Output) -> Vec<Vec<String>> {
+    let good = |url: &String| match trackers::check(url, insecure) {
+        Ok(()) => true,
+        Err(error) => {
+            out.warn(format_args!("a tracker is left out: {}", one_line(&error.to_string())));
+            false
+        }
+    };
+    let good = |tier: Vec<String>| tier.into_iter().filter(good).collect::<Vec<_>>();
+    tiers.into_iter().map(good).filter(|tier| !tier.is_empty()).collect()
 }

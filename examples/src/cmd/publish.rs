@@ -10,7 +10,7 @@ use super::{
     at_portal::{account, origin, sign_in_at},
     catalogue,
     content::allow,
-    membership::Joining,
+    membership::{Joining, check_flags},
     seed::{open, serve},
     signals::Signals,
 };
@@ -29,6 +29,7 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     // What can be wrong with the file is better known before anybody types a password.
     let name = args.seed.file.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage(format!("{}: not a file name", args.seed.file.display())))?.to_owned();
+    check_flags(&args.seed.net)?;
     let account = publisher(&args, out).await?;
     let opened = open(&args.seed, out, &mut signals).await?;
     let metadata = opened.metadata();
@@ -59,7 +60,7 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     let how = if is_new { "is in the catalogue now" } else { "was in the catalogue already" };
     out.say(format_args!("'{title}' {how}: {url}"));
     out.say(format_args!("others get it by: ppsp get {id}"));
-    let joining = Joining::of_content(&args.seed.net, &account, &id, &descriptor).await?;
+    let joining = Joining::of_content(&args.seed.net, &account, &id, &descriptor, out).await?;
     if joining.is_none() {
         out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
     }

@@ -4,7 +4,7 @@ use ppsp_core::{Link, SwarmMetadata};
 use serde_json::json;
 
 use super::{
-    membership::Joining,
+    membership::{Joining, check_flags},
     opening::watched,
     session::{Goal, Session, add_usage, bind, bind_any, resolve},
     signals::Signals,
@@ -21,11 +21,12 @@ const DEFAULT_PORT: u16 = 6778;
 /// `ppsp seed`.
 pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    check_flags(&args.net)?;
     let ready = open(&args, out, &mut signals).await?;
     let mut link = Link::new(ready.metadata());
     link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     link.trackers.clone_from(&args.net.tracker);
-    let joining = Joining::of_link(&args.net, &link).await?;
+    let joining = Joining::of_link(&args.net, &link, out).await?;
     link.peers = local_addresses(ready.addr);
     let mut fields = json!({ "link": link.to_string() });
     add_usage(&mut fields);

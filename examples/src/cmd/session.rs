@@ -25,7 +25,7 @@ use crate::{
     cli::{
         args::{CongestionMode, NetArgs, Pex},
         exit::{Exit, Failure},
-        output::{Output, Progress},
+        output::{Output, Progress, one_line},
         units::HostPort,
     },
     net::{Clock, Driver, Socket},
@@ -216,6 +216,7 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         match told {
             trackers::Told::Registered { tracker, peer_id, reflexive } => {
+                let peer_id = one_line(&peer_id);
                 self.no_help = None;
                 let fields = json!({ "tracker": tracker, "peer_id": peer_id, "reflexive": reflexive });
                 self.out.event("registered", &fields);
@@ -229,6 +230,7 @@ impl<'a> Session<'a> {
                 }
             }
             trackers::Told::Failed { tracker, why } => {
+                let (tracker, why) = (one_line(&tracker), one_line(&why));
                 self.out.event("tracker_failed", &json!({ "tracker": tracker, "why": why }));
                 // Once in a row is enough for people.
                 if self.no_help.is_none() {

@@ -25,7 +25,7 @@ impl Source {
         let text = args.link.trim();
         if text.starts_with("ppsp:") {
             let link = parse_link(text)?;
-            let joining = Joining::of_link(&args.net, &link).await?;
+            let joining = Joining::of_link(&args.net, &link, out).await?;
             return Ok(Self { link, joining });
         }
         let (at, id) = if text.contains("://") {
@@ -45,7 +45,7 @@ impl Source {
         let mut link = choose(&descriptor, args.representation.as_deref())?;
         // They get tokens, and stand in tiers.
         link.trackers.clear();
-        let joining = Joining::of_content(&args.net, &account, &id, &descriptor).await?;
+        let joining = Joining::of_content(&args.net, &account, &id, &descriptor, out).await?;
         if let Some(title) = descriptor.title() {
             out.detail(format_args!("{title}"));
         }

@@ -39,7 +39,7 @@ pub(super) async fn run(command: UserCommand, out: &Output) -> Result<(), Failur
             let path = format!("/api/v1/users/{}/verifier", path_part(name.as_str()));
             let _: Value = account.ask(Method::PUT, &path, Some(json!(verifier))).await?;
             out.event("password", &json!({ "name": name }));
-            out.say(format_args!("{name} has a new password; sessions of before go on where the Portal keeps them"));
+            out.say(format_args!("{name} has a new password; the other sessions of {name} have ended"));
         }
         UserCommand::Ban { name, .. } => {
             let user = change(&account, &name, json!({ "banned": true })).await?;

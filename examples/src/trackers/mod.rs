@@ -18,6 +18,7 @@ use ppsp_tracker_proto::{
 use tokio::sync::{mpsc, watch};
 
 pub use credentials::{Credentials, CredentialsError};
+pub use wire::check;
 use wire::{Answer, Wire};
 
 use crate::net::Clock;

@@ -104,17 +104,29 @@ impl Wire {
         if let Some(client) = clients.get(tracker) {
             return Ok(Arc::clone(client));
         }
-        // A tracker that no authority vouches for has its fingerprint in its URL: whoever gave the URL vouches for both.
-        let pin = tracker.split_once('#').map(|(_, pin)| pin.parse::<Pin>());
-        let pin =
-            pin.transpose().map_err(|_| HttpError::Url(tracker.to_owned(), "what follows # is no fingerprint"))?;
-        let mut client = HttpClient::new(tracker, pin.map_or(Trust::System, Trust::Pin), self.0.insecure)?;
+        let mut client = open(tracker, self.0.insecure)?;
         client.timeout = PATIENCE;
         client.longest_answer = MAX_RESPONSE;
         let client = Arc::new(client);
         clients.insert(tracker.to_owned(), Arc::clone(&client));
         Ok(client)
     }
+}
+
+/// Whether a tracker at this URL can be asked.
+///
+/// # Errors
+///
+/// [`HttpError::Url`], and [`HttpError::Plain`] for one without TLS that is not `insecure`, or not on loopback.
+pub fn check(tracker: &str, insecure: bool) -> Result<(), HttpError> {
+    open(tracker, insecure).map(|_| ())
+}
+
+/// A tracker that no authority vouches for has its fingerprint in its URL: whoever gave the URL vouches for both.
+fn open(tracker: &str, insecure: bool) -> Result<HttpClient, HttpError> {
+    let pin = tracker.split_once('#').map(|(_, pin)| pin.parse::<Pin>());
+    let pin = pin.transpose().map_err(|_| HttpError::Url(tracker.to_owned(), "what follows # is no fingerprint"))?;
+    HttpClient::new(tracker, pin.map_or(Trust::System, Trust::Pin), insecure)
 }
 
 /// Seconds; a date is not read.

@@ -468,7 +468,6 @@ impl Tracker {
         let leeches_with_content = directory.swarm(number).map_or(0, |swarm| swarm.leeches_with_content as usize);
         let wanted = Wanted { mode, joins, scope, addrs: &asker.peer.addrs, leeches_with_content };
         let shares = config.lists.shares(&wanted);
-        let session = asker.peer.principal.session;
         let look = |place: &Place| match directory.get(*place) {
             Some(entry) => (entry.peer.ability, &entry.peer.addrs[..]),
             None => (Ability::default(), &[][..]),
@@ -478,7 +477,7 @@ impl Tracker {
             drawn.clear();
             // Some of those that are drawn may stand in the list already.
             let draws = config.lists.draws(&wanted, count + chosen.len());
-            directory.sample(number, of, draws, session, random, drawn);
+            directory.sample(number, of, draws, place, random, drawn);
             rank(&wanted, drawn, look);
             chosen
                 .extend(drawn.iter().copied().filter(|place| !chosen.contains(place)).take(count).collect::<Vec<_>>());

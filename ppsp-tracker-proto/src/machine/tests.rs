@@ -161,6 +161,19 @@ const SEEDER: PeerMode = PeerMode::Seeder;
 const LEECH: PeerMode = PeerMode::Leech;
 
 #[test]
+fn who_registers_twice_does_not_find_itself() {
+    let mut world = World::new(TrackerConfig::default());
+    let (first, again) = (world.join(1, "s", LEECH), world.join(1, "s", LEECH));
+    assert_ne!(first, again);
+    assert!(world.find(1, &again, "s").peers["s"].is_empty());
+    // Another process of the same login, which listens at another port, is another peer.
+    let client = principal(1).client.to_string();
+    let other = Connect { peer_num: None, addrs: vec![host(5000)], actions: vec![act("s", JOIN, SEEDER)] };
+    let other = world.ask(1, &client, RequestData::Connect(other)).id;
+    assert_eq!(world.find(1, &again, "s").peers["s"], [other]);
+}
+
+#[test]
 fn a_session_from_the_first_request_to_the_last() {
     let mut world = World::new(TrackerConfig::default());
     let seed = world.join(1, "s", SEEDER);
