@@ -11,7 +11,8 @@ use super::{
     catalogue,
     content::allow,
     membership::{Joining, check_flags},
-    seed::{open, serve},
+    seed::open,
+    session::Goal,
     signals::Signals,
 };
 use crate::{
@@ -64,7 +65,9 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     if joining.is_none() {
         out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
     }
-    serve(opened, &args.seed, joining, out, &mut signals).await
+    let mut session = opened.begin(&args.seed, joining, out, &mut signals)?;
+    session.out.say("serving until Ctrl-C");
+    session.run(Goal::Serve { until: None }).await
 }
 
 /// The login that is kept where it is the right user's; else a new one.

@@ -28,10 +28,12 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
     link.trackers.clone_from(&args.net.tracker);
     let joining = Joining::of_link(&args.net, &link, out).await?;
     link.peers = local_addresses(ready.addr);
+    let mut session = ready.begin(&args, joining, out, &mut signals)?;
     let mut fields = json!({ "link": link.to_string() });
     add_usage(&mut fields);
-    out.link(&link.to_string(), &fields);
-    serve(ready, &args, joining, out, &mut signals).await
+    session.out.link(&link.to_string(), &fields);
+    session.out.say("serving until Ctrl-C");
+    session.run(Goal::Serve { until: None }).await
 }
 
 /// Content that is hashed, and sockets to serve it from.
@@ -46,6 +48,23 @@ impl Ready {
     /// What the swarm shares.
     pub(super) fn metadata(&self) -> SwarmMetadata {
         self.store.metadata()
+    }
+
+    /// Opens its swarm, and registers at the trackers.
+    pub(super) fn begin<'a>(
+        self,
+        args: &SeedArgs,
+        joining: Option<Joining>,
+        out: &'a mut Output,
+        signals: &'a mut Signals,
+    ) -> Result<Session<'a>, Failure> {
+        let metadata = self.metadata();
+        let mut session = Session::open(out, signals, &args.net, self.store, self.sockets)?;
+        if let Some(joining) = joining {
+            session.join(joining.start(&metadata, self.addr, true));
+        }
+        session.give_peers(&self.peers);
+        Ok(session)
     }
 }
 
@@ -71,24 +90,6 @@ pub(super) async fn open(args: &SeedArgs, out: &mut Output, signals: &mut Signal
     tell_opened(out, opened, &store);
     warn_of_big_chunks(out, &store.metadata(), addr);
     Ok(Ready { store, sockets, peers, addr })
-}
-
-/// Serves it until it is interrupted.
-pub(super) async fn serve(
-    ready: Ready,
-    args: &SeedArgs,
-    joining: Option<Joining>,
-    out: &mut Output,
-    signals: &mut Signals,
-) -> Result<(), Failure> {
-    let metadata = ready.metadata();
-    let mut session = Session::open(out, signals, &args.net, ready.store, ready.sockets)?;
-    if let Some(joining) = joining {
-        session.join(joining.start(&metadata, ready.addr, true));
-    }
-    session.out.say("serving until Ctrl-C");
-    session.give_peers(&ready.peers);
-    session.run(Goal::Serve { until: None }).await
 }
 
 /// Says what it took to open the content.

@@ -333,7 +333,7 @@ fn looking_up_is_never_long_silence() {
 fn a_tier_is_asked_whole_before_the_next() {
     let mut client = client(&[&["https://a1/", "https://a2/"], &["https://b/"]]);
     let mut now = START;
-    let mut lose = |client: &mut TrackerClient, now: &mut Instant| {
+    let lose = |client: &mut TrackerClient, now: &mut Instant| {
         let first = client.poll_request(*now).unwrap();
         let mut request = first.clone();
         while request.tracker == first.tracker {
