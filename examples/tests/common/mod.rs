@@ -3,6 +3,7 @@
 
 pub mod portal;
 pub mod postgres;
+pub mod redis;
 
 use std::{
     ffi::OsStr,

@@ -193,6 +193,11 @@ impl RedisDirectory {
                     asker.gate.assign(&asker.principal, remote)
                 }
             };
+            // What is refused does not reset the track timer.
+            let done = match done {
+                Err(refused) if revoked == 0 && after.is_some() => return Err(refused.code().into()),
+                done => done,
+            };
             if let Ok(done) = &done {
                 self.room_for_swarms(now, &done.joins).await?;
             }

@@ -232,9 +232,9 @@ impl Store {
         self.run(&pipe).await
     }
 
-    /// Takes out who was silent for too long.
+    /// Takes out who was silent for too long; a little later than the record is gone, which is what counts.
     fn trim(&self, pipe: &mut Pipeline, set: &str, now: Instant) {
-        let last = millis(now).saturating_sub(self.track_timer.as_millis() as u64);
+        let last = millis(now).saturating_sub((self.track_timer + MARGIN).as_millis() as u64);
         pipe.cmd("ZREMRANGEBYSCORE").arg(set).arg("-inf").arg(last).ignore();
     }
 
@@ -275,6 +275,8 @@ const REPLACE: &str = "
     if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
     return 1";
 
+/// Between the clocks of nodes and Redis, and for a request under way.
+const MARGIN: Duration = Duration::from_secs(1);
 /// For one answer of Redis.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Commands under way at a time; more wait, and with them those who ask.
