@@ -44,7 +44,7 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
         None => {
             let mut descriptor = Descriptor::of_file(&title, &name, media_type(&args.seed.file), &metadata);
             if !args.seed.net.tracker.is_empty() {
-                descriptor.set_trackers(&[args.seed.net.tracker.clone()]);
+                descriptor.set_trackers(std::slice::from_ref(&args.seed.net.tracker));
             }
             let body = json!({ "title": title, "group": group, "descriptor": descriptor.to_xml() });
             account.ask::<Named>(Method::POST, "/api/v1/content", Some(body)).await?.id

@@ -15,7 +15,7 @@ use crate::net::Clock;
 #[derive(Debug)]
 pub enum Directory {
     /// Of this node alone. A request holds it for microseconds, so that threads may share it.
-    Memory(Mutex<Tracker>),
+    Memory(Box<Mutex<Tracker>>),
     /// Of all nodes that share a Redis.
     Redis(RedisDirectory),
 }
@@ -69,7 +69,7 @@ pub struct Report {
 impl Directory {
     /// An empty one in memory. Lists are drawn by chance from the seed.
     pub fn memory(config: TrackerConfig, seed: &Secret) -> Self {
-        Self::Memory(Mutex::new(Tracker::new(config, *seed.as_bytes())))
+        Self::Memory(Box::new(Mutex::new(Tracker::new(config, *seed.as_bytes()))))
     }
 
     /// Answers a request: appends the body of the response.
