@@ -4,10 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{
-    Place,
-    portal::{start_process, verifier},
-};
+use common::{Place, portal::start_process};
 use serde_json::json;
 
 /// Whether Node, its packages and Chromium are there. In CI they have to be.
@@ -42,8 +39,6 @@ fn people_find_their_way_and_no_password_leaves_a_page() {
     let title = "A talk about swarms with a title that is long enough to be wrapped on a phone";
     let id = runtime.block_on(async {
         let admin = portal.client().signed_in("admin", &password).await;
-        let carol = json!({ "name": "carol", "role": "viewer", "verifier": verifier("carol's password", 4096) });
-        assert_eq!(admin.post("/api/v1/users", carol).await.0, 201);
         admin.publish("Evening news, 25 November", "news").await;
         admin.publish(title, "films").await.0
     });
