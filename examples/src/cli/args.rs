@@ -665,6 +665,30 @@ pub enum BenchCommand {
     /// Move generated content from a seed to leechers over UDP on the loopback interface
     #[command(after_help = EXIT_CODES)]
     Loopback(LoopbackArgs),
+    /// Ask a tracker of this machine for peers, over connections that stay open
+    #[command(after_help = EXIT_CODES)]
+    Tracker(TrackerBenchArgs),
+}
+
+/// Flags of `bench tracker`.
+#[derive(Args, Clone, Debug)]
+pub struct TrackerBenchArgs {
+    /// Registered peers, of the second of two measurements; the first is of few
+    #[arg(long, default_value_t = 100_000, value_name = "NUMBER", env = set("PPSP_PEERS"), value_parser = clap::value_parser!(u64).range(1..=4_000_000))]
+    pub peers: u64,
+    /// Connections at a time
+    #[arg(long, default_value_t = 32, value_name = "NUMBER", env = set("PPSP_CONNECTIONS"), value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub connections: u16,
+    /// Seconds that each measurement takes
+    #[arg(long, default_value_t = 5, value_name = "NUMBER", env = set("PPSP_SECONDS"), value_parser = clap::value_parser!(u16).range(1..=60))]
+    pub seconds: u16,
+    /// With TLS
+    #[arg(long, env = set("PPSP_TLS"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub tls: bool,
+    /// Processor cores to use: the tracker is pinned to the first, who asks to the second [default: as the system likes]
+    #[arg(long, value_name = "NUMBER", env = set("PPSP_CORES"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
 }
 
 /// Flags of `bench loopback`.

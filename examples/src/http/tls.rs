@@ -159,7 +159,11 @@ pub enum Trust {
 
 impl Trust {
     /// What a client needs of TLS, and where it looks after a handshake for the pin it has met.
-    pub(super) fn client(self) -> Result<(Arc<ClientConfig>, Seen), TlsError> {
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`].
+    pub(crate) fn client(self) -> Result<(Arc<ClientConfig>, Seen), TlsError> {
         let seen = Seen::default();
         let authorities = match self {
             Self::Pin(_) => None,
@@ -178,7 +182,7 @@ impl Trust {
 }
 
 /// The pin of the last server that was met.
-pub(super) type Seen = Arc<Mutex<Option<Pin>>>;
+pub(crate) type Seen = Arc<Mutex<Option<Pin>>>;
 
 /// What is wrong with certificates and keys here.
 #[derive(Clone, Debug, thiserror::Error)]
