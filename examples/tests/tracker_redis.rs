@@ -37,7 +37,7 @@ struct Node<'a> {
 }
 
 fn over(redis: &Redis, config: TrackerConfig) -> Directory {
-    Directory::Redis(RedisDirectory::new(&redis.url(), config).unwrap())
+    Directory::Redis(Box::new(RedisDirectory::new(&redis.url(), config).unwrap()))
 }
 
 fn principal(who: u8) -> Principal {

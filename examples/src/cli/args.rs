@@ -142,6 +142,12 @@ pub struct NetArgs {
     /// Name to sign in with at trackers that ask for one; the password is asked for, or taken from PPSP_TRACKER_PASSWORD
     #[arg(long, env = set("PPSP_TRACKER_USER"), value_name = "NAME")]
     pub tracker_user: Option<String>,
+    /// Certificate chain (PEM) to show to trackers that ask for one
+    #[arg(long, env = set("PPSP_TRACKER_CERT"), value_name = "FILE")]
+    pub tracker_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = set("PPSP_TRACKER_KEY"), value_name = "FILE")]
+    pub tracker_key: Option<PathBuf>,
     /// Speak HTTP without TLS to Portal and trackers, at loopback addresses only
     #[arg(long, env = set("PPSP_INSECURE_HTTP"), overrides_with = "insecure_http", value_parser = BoolishValueParser::new(),
           num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
