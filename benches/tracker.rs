@@ -38,7 +38,8 @@ fn tracker(c: &mut Criterion) {
                 b.iter_custom(|iterations| world.connects(iterations, body, peers == 0));
             });
         }
-        let requests: [(&str, fn(u64, u64) -> String); 2] = [("FIND", find), ("STAT_REPORT", stat_report)];
+        type Ask = fn(u64, u64) -> String;
+        let requests: [(&str, Ask); 2] = [("FIND", find), ("STAT_REPORT", stat_report)];
         for (name, body) in requests {
             if peers == 0 {
                 world.connects(1, leech, false);

@@ -1,6 +1,7 @@
 // SCRAM-SHA-256 in the browser (RFC 5802, RFC 7677; in HTTP as RFC 7804): the password never leaves the page.
 
 const text = new TextEncoder();
+const STRANGE = "The password has a character that not every keyboard and system writes the same way.";
 const LEAST = 4096, MOST = 10_000_000;
 
 const base64 = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)));
@@ -13,7 +14,7 @@ export class Refused extends Error {}
 export function normalised(password) {
   const opaque = password.replace(/\p{Zs}/gu, " ").normalize("NFC");
   if (opaque === "") throw new Refused("The password is empty.");
-  if (/[\p{Cc}\p{Cs}\p{Cn}]/u.test(opaque)) throw new Refused("The password has a character that cannot be typed everywhere.");
+  if (/[\p{C}\p{Default_Ignorable_Code_Point}]/u.test(opaque)) throw new Refused(STRANGE);
   if (text.encode(opaque).length > 1024) throw new Refused("The password is too long.");
   return opaque;
 }
@@ -35,7 +36,10 @@ async function keys(password, salt, iterations) {
 
 /** What the Portal keeps of a new password. */
 export async function verifier(password, iterations) {
-  if ([...normalised(password)].length < 8) throw new Refused("A password has at least 8 characters.");
+  const opaque = normalised(password);
+  if ([...opaque].length < 8) throw new Refused("A password has at least 8 characters.");
+  // Other programs know the characters of Unicode 6.3: what may be younger does not go into a new password.
+  if (/[\p{Extended_Pictographic}\u{10000}-\u{10ffff}]/u.test(opaque)) throw new Refused(STRANGE);
   const salt = crypto.getRandomValues(new Uint8Array(16));
   const { stored, server } = await keys(password, salt, iterations);
   return { salt: base64(salt), iterations, stored_key: base64(stored), server_key: base64(server) };
@@ -86,6 +90,7 @@ export async function signIn(name, password) {
   const signature = await hmac(stored, signed);
   const proof = client.map((byte, at) => byte ^ signature[at]);
   const answer = await ask(`SCRAM-SHA-256 sid=${sid}, data="${btoa(`${unproven},p=${base64(proof)}`)}"`);
+  if (answer.status === 403) throw new Refused("This account is banned; an admin can tell why.");
   if (answer.status !== 200) throw new Refused("User name or password is wrong.");
   const last = parts(atob(attributes(answer.headers.get("Authentication-Info")).data ?? ""));
   if (last.v !== base64(await hmac(server, signed))) {

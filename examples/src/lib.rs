@@ -1,6 +1,7 @@
 //! Drivers around the sans-IO crates of this workspace: files, UDP sockets, and the parts of the `ppsp` command.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod cli;
 pub mod cmd;
 pub mod http;
@@ -8,6 +9,7 @@ pub mod net;
 pub mod portal;
 pub mod store;
 pub mod tracker;
+pub mod trackers;
 
 /// Bodies of the fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]

@@ -54,7 +54,15 @@ fn files_that_cannot_be_shared() {
 fn links_that_make_no_sense() {
     let place = Place::new();
     let get = |link: &str| place.run(["get", link]);
-    for link in ["", "hello", "http://example.org/f", "ppsp:", "ppsp:xyz", "ppsp:47a0", &format!("{LINK}?cs=1")] {
+    get("").failed(2, &["ppsp:"]);
+    get("http://example.org/f").failed(2, &["not the URL of content"]);
+    // That could be an identifier in a catalogue.
+    get("hello").failed(4, &["nobody is signed in", "ppsp login"]);
+    for link in ["", "hello", "http://example.org/f"] {
+        assert_eq!(place.run(["info", link]).code, 2, "{link}");
+        assert_eq!(place.run(["verify", "f", link]).code, 2, "{link}");
+    }
+    for link in ["ppsp:", "ppsp:xyz", "ppsp:47a0", &format!("{LINK}?cs=1")] {
         let ended = get(link);
         ended.failed(2, &["not a usable link"]);
         assert_eq!(place.run(["info", link]).code, 2, "{link}");
@@ -200,7 +208,7 @@ fn a_link_does_not_speak_to_the_terminal() {
     let info = place.run(["info", &link]);
     info.succeeded();
     let get = place.run(["get", &link, "-o", "x"]);
-    get.failed(3, &[r"\u{1b}[31mred\n\u{202e}"]);
+    get.failed(3, &[r"\u{1b}[31mred\n\u{202e}", "no tracker"]);
     for text in [&info.stdout, &get.stderr] {
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
     }

@@ -157,6 +157,24 @@ fn bench_loopback_measures() {
 }
 
 #[test]
+fn bench_tracker_measures() {
+    let place = Place::new();
+    for tls in [&[][..], &["--tls"]] {
+        let args = ["bench", "tracker", "--peers", "300", "--connections", "3", "--seconds", "1", "--json"];
+        let ended = place.run(args.iter().chain(tls));
+        ended.succeeded();
+        let benches: Vec<_> = ended.events().into_iter().filter(|value| value["event"] == "bench").collect();
+        assert_eq!(benches.iter().map(|bench| bench["peers"].as_u64()).collect::<Vec<_>>(), [Some(30), Some(300)]);
+        for bench in benches {
+            for key in ["connect_per_s", "find_per_s", "p50_us", "p99_us"] {
+                assert!(bench[key].as_f64() > Some(0.0), "{key}: {bench}");
+            }
+        }
+        assert!(ended.event("bench_summary")["p99_ratio"].as_f64() > Some(0.0));
+    }
+}
+
+#[test]
 fn bench_loopback_takes_parties_stores_and_cores() {
     let place = Place::new();
     for store in ["memory", "file"] {

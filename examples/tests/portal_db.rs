@@ -262,11 +262,11 @@ fn trackers_keys_settings_and_the_audit_log() {
             for at in 0..6 {
                 audit::add(tx, at, "alice", "ban", &at.to_string())?;
             }
-            let newest = audit::list(tx, "", 2)?;
+            let newest = audit::list(tx, "", "", "", 2)?;
             assert_eq!(newest.iter().map(|entry| entry.at).collect::<Vec<_>>(), [5, 4]);
-            assert_eq!(audit::list(tx, &newest[1].id, 1)?[0].about, "3");
+            assert_eq!(audit::list(tx, "", "", &newest[1].id, 1)?[0].about, "3");
             audit::forget(tx, 1, 3)?;
-            assert_eq!(audit::list(tx, "", 9)?.iter().map(|entry| entry.at).collect::<Vec<_>>(), [5, 4, 3]);
+            assert_eq!(audit::list(tx, "", "", "", 9)?.iter().map(|entry| entry.at).collect::<Vec<_>>(), [5, 4, 3]);
             Ok::<_, DbError>(())
         });
         test.await.unwrap();

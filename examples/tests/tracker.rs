@@ -325,7 +325,7 @@ fn names_and_passwords_open_the_door_too() {
             digest.challenged(&challenge).unwrap();
             let mut authorize = || {
                 let header = digest.authorization("POST", "/video_1", &chance()).unwrap();
-                Some(("authorization", header.to_string()))
+                Some(("authorization", header))
             };
             let mut peer = Peer::new(&tracker, &id, authorize());
             let joined = peer.join("aa", PeerMode::Leech).await;

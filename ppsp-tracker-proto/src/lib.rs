@@ -25,7 +25,7 @@ pub use addresses::{MAX_KEPT_ADDRS, reachable};
 pub use client::{ClientConfig, ClientEvent, Counters, Failure, Outgoing, Participation, TrackerClient};
 pub use gate::{Gate, Principal};
 pub use machine::{
-    Context, Flag, Inconsistency, ListPolicy, Shares, SwarmView, Tracker, TrackerConfig, TrackerStats, Wanted,
+    Context, Flag, Flags, Inconsistency, ListPolicy, Shares, SwarmView, Tracker, TrackerConfig, TrackerStats, Wanted,
     check_step, check_totals, rank,
 };
-pub use transition::{Decision, Next, Refusal, check_actions, decide};
+pub use transition::{Decision, Next, Refusal, check_actions, decide, is_registered, may_see};

@@ -6,13 +6,14 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::net::IpAddr;
+use core::{cmp::Reverse, net::IpAddr, time::Duration};
 
 use ppsp_core::Identifier;
 
 use crate::{
-    Principal,
-    message::{AbilityNat, AddrKind, Connection, PeerAddr, PeerMode, PeerNum},
+    Inconsistency, Principal, check_step,
+    message::{AbilityNat, AddrKind, Connect, Connection, PeerAddr, PeerMode, PeerNum, Stat},
+    reachable,
 };
 
 /// A registered peer. `S` names a swarm: its identifier, or a number for it.
@@ -28,6 +29,34 @@ pub struct Registration<S> {
     pub ability: Ability,
     /// The swarms it takes part in.
     pub memberships: Vec<Membership<S>>,
+}
+
+impl<S> Registration<S> {
+    /// Takes down what a CONNECT says of the peer itself. What a later one does not say stays as it was.
+    pub fn hear(&mut self, connect: &Connect<'_>, is_first: bool) {
+        if is_first || !connect.addrs.is_empty() {
+            let mut addrs: Vec<Addr> = reachable(&connect.addrs, self.remote).iter().map(Addr::of).collect();
+            // The observed one comes last from there and goes first here among equals: others can reach it, most likely.
+            addrs.reverse();
+            addrs.sort_by_key(|addr| Reverse(addr.priority));
+            self.addrs = addrs.into();
+        }
+        if let Some(said) = &connect.peer_num {
+            self.ability.update(said);
+        }
+    }
+
+    /// RFC 7846 §4.1.1: the public address of the peer, as the tracker sees it.
+    pub fn reflexive(&self) -> Option<PeerAddr<'static>> {
+        let seen = |addr: &&Addr| addr.kind == AddrKind::Reflexive && addr.ip == self.remote;
+        self.addrs.iter().find(seen).map(Addr::to_message)
+    }
+
+    /// Are both the same peer, which has registered twice? One login may run several peers, but not at one address and port.
+    pub fn is_same_peer(&self, other: &Self) -> bool {
+        let shared = |addr: &Addr| other.addrs.iter().any(|one| (one.ip, one.port) == (addr.ip, addr.port));
+        self.principal.session == other.principal.session && self.addrs.iter().any(shared)
+    }
 }
 
 /// A peer in a swarm.
@@ -48,6 +77,27 @@ impl<S> Membership<S> {
     pub const fn has_content(&self) -> bool {
         matches!(self.mode, PeerMode::Seeder) || self.downloaded > 0
     }
+
+    /// Takes a report down. `since` is how long ago the one before was, at most.
+    pub fn report(&mut self, stat: &Stat<'_>, since: Duration) -> Progress {
+        let had = self.has_content();
+        let sent = check_step(self.uploaded, stat.uploaded_bytes, since);
+        let received = check_step(self.downloaded, stat.downloaded_bytes, since);
+        (self.uploaded, self.downloaded) = (stat.uploaded_bytes, stat.downloaded_bytes);
+        let has = self.has_content();
+        Progress { sent, received, content: (had != has).then_some(has) }
+    }
+}
+
+/// What a report says that was not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes sent since the report before.
+    pub sent: Result<u64, Inconsistency>,
+    /// Bytes received since.
+    pub received: Result<u64, Inconsistency>,
+    /// Whether the peer has content from now on, where that changed.
+    pub content: Option<bool>,
 }
 
 /// What a peer says of itself (RFC 7846 §3.2.2).
@@ -71,6 +121,13 @@ impl Ability {
         self.links = said.concurrent_links.map_or(self.links, small);
         self.online = said.online_time.map_or(self.online, small);
         self.bandwidth = said.upload_bandwidth.map_or(self.bandwidth, small);
+    }
+
+    /// From a report.
+    pub fn report(&mut self, stat: &Stat<'_>) {
+        let small = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        self.links = small(stat.concurrent_links);
+        self.bandwidth = self.bandwidth.max(small(stat.available_bandwidth));
     }
 }
 

@@ -3,10 +3,14 @@
 //! Pure functions of what is recorded and what is asked, so that every directory decides alike.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ppsp_core::Identifier;
 
 use crate::{
     Gate, Principal,
     message::{Action, Code, PeerMode, Request, RequestData, SwarmAction},
+    registration::Registration,
 };
 
 /// The state of a registration after a CONNECT (RFC 7846 Figure 5).
@@ -76,6 +80,41 @@ pub fn decide(
         RequestData::Find(_) | RequestData::StatReport(_) => Ok(Next::Tracking),
     };
     Decision { revoked, result }
+}
+
+/// Is it a request of a registered peer? `found` is what is recorded under the peer identifier that it names; `Ok(false)` is the
+/// first CONNECT, which names the client, or what a peer without a registration asks.
+///
+/// # Errors
+/// [`Code::FORBIDDEN`] for the identifier of another client, of another address, or one that was never assigned.
+pub fn is_registered<S>(
+    id: Identifier,
+    found: Option<&Registration<S>>,
+    principal: &Principal,
+    remote: IpAddr,
+    gate: &dyn Gate,
+) -> Result<bool, Code> {
+    match found {
+        Some(peer) => {
+            let own = peer.principal == *principal && peer.remote == remote;
+            if own && gate.assigned(id, principal, remote) { Ok(true) } else { Err(Code::FORBIDDEN) }
+        }
+        None if id == principal.client => Ok(false),
+        None => Err(Code::FORBIDDEN),
+    }
+}
+
+/// May the principal take part in the swarms whose peers the answer names? A repeated answer is for those alone.
+pub fn may_see(request: &Request<'_>, principal: &Principal, gate: &dyn Gate) -> bool {
+    let may = |swarm: &str, mode| gate.may(principal, swarm, mode);
+    match &request.data {
+        RequestData::Connect(connect) => connect.actions.iter().all(|action| {
+            action.action.known() != Some(Action::Join)
+                || action.peer_mode.known().is_some_and(|mode| may(&action.swarm_id, mode))
+        }),
+        RequestData::Find(find) => [PeerMode::Leech, PeerMode::Seeder].iter().any(|mode| may(&find.swarm_id, *mode)),
+        RequestData::StatReport(_) => true,
+    }
 }
 
 /// Decides on the swarm actions of a CONNECT as a whole: all of them are done, or none.

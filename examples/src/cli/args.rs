@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use ppsp_auth::UserName;
 use ppsp_core::{ChunkAddressing, HashAlg};
 
-use super::units::{HostPort, Listen, Rate, SeedAfter, Size, Span, from_toml};
-use crate::http::Pin;
+use super::units::{HostPort, Listen, Moment, Rate, SeedAfter, Size, Span, from_toml};
+use crate::{http::Pin, portal::names::EVERYONE};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -14,20 +15,23 @@ Exit codes:
     1  failure: a file that cannot be read or written, or is in the way
     2  usage: the command line, the configuration or the link makes no sense
     3  network: no peer, none that answers, or an address that cannot be used
+    4  refused: nobody is signed in, the password is wrong, or it is not allowed
     5  integrity: content is not what it should be
   130  interrupted by SIGINT (Ctrl-C) or SIGTERM, also while seeding
 
-Every flag has an environment variable, PPSP_ and the flag's name, and can stand in the TOML file named by --config
-(run 'ppsp config' to see it). The command line goes before the environment, the environment before the file.";
+Every flag has an environment variable, PPSP_ and the flag's name. Those of seed, get and publish can stand in the TOML
+file named by --config too (run 'ppsp config' to see it). The command line goes before the environment, the environment
+before the file.";
 
 /// The environment variable, unless it is set to nothing: that counts as not set.
 fn set(name: &'static str) -> Option<&'static str> {
     std::env::var_os(name).is_none_or(|value| !value.is_empty()).then_some(name)
 }
 
-/// Share files with the Peer-to-Peer Streaming Peer Protocol (RFC 7574).
+/// Share files with the Peer-to-Peer Streaming Protocols (RFC 7574, RFC 7846).
 ///
-/// 'ppsp seed FILE' prints a link; 'ppsp get LINK' fetches the file from the seed and from everyone else who fetches it.
+/// 'ppsp seed FILE' prints a link; 'ppsp get LINK' fetches the file from the seed and from everyone else who fetches it. With a
+/// Portal and a tracker nobody passes links on: 'ppsp publish FILE', 'ppsp login PORTAL', 'ppsp catalogue', 'ppsp get ID'.
 #[derive(Debug, Parser)]
 #[command(name = "ppsp", version, after_help = EXIT_CODES, max_term_width = 110)]
 pub struct Cli {
@@ -45,9 +49,33 @@ pub enum Command {
     /// Share a file: hash it once, print its link, serve it until Ctrl-C
     #[command(after_help = EXIT_CODES)]
     Seed(SeedArgs),
-    /// Fetch the content of a link, every chunk verified
+    /// Fetch the content of a link or of a Portal, every chunk verified
     #[command(after_help = EXIT_CODES)]
     Get(GetArgs),
+    /// Sign in at a Portal
+    #[command(after_help = EXIT_CODES)]
+    Login(LoginArgs),
+    /// Sign out at a Portal
+    #[command(after_help = EXIT_CODES)]
+    Logout(PortalAt),
+    /// List what the Portal has for you
+    #[command(after_help = EXIT_CODES)]
+    Catalogue(CatalogueArgs),
+    /// Put a file into the catalogue of a Portal and share it until Ctrl-C
+    #[command(after_help = EXIT_CODES)]
+    Publish(PublishArgs),
+    /// Look after content at a Portal: who may watch what, and when
+    #[command(subcommand)]
+    Content(ContentCommand),
+    /// Look after accounts at a Portal
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Look after sessions at a Portal
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Look after the trackers of a Portal
+    #[command(subcommand)]
+    Trackers(TrackersCommand),
     /// Say what a link contains
     #[command(after_help = EXIT_CODES)]
     Info {
@@ -107,6 +135,23 @@ pub struct NetArgs {
     /// Peer to connect to, beside those of the link; may be given more than once
     #[arg(short, long = "peer", env = set("PPSP_PEER"), value_name = "ADDR", value_delimiter = ',')]
     pub peer: Vec<HostPort>,
+    /// Tracker to ask for peers, beside those of the link; may be given more than once. The fingerprint of one that no authority
+    /// vouches for stands behind its URL: https://192.0.2.8:8444/#sha256/…
+    #[arg(long, env = set("PPSP_TRACKER"), value_name = "URL", value_delimiter = ',')]
+    pub tracker: Vec<String>,
+    /// Name to sign in with at trackers that ask for one; the password is asked for, or taken from PPSP_TRACKER_PASSWORD
+    #[arg(long, env = set("PPSP_TRACKER_USER"), value_name = "NAME")]
+    pub tracker_user: Option<String>,
+    /// Certificate chain (PEM) to show to trackers that ask for one
+    #[arg(long, env = set("PPSP_TRACKER_CERT"), value_name = "FILE")]
+    pub tracker_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = set("PPSP_TRACKER_KEY"), value_name = "FILE")]
+    pub tracker_key: Option<PathBuf>,
+    /// Speak HTTP without TLS to Portal and trackers, at loopback addresses only
+    #[arg(long, env = set("PPSP_INSECURE_HTTP"), overrides_with = "insecure_http", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub insecure_http: Option<bool>,
     /// Most to send, over all peers, for example 5MiB/s [default: no limit]
     #[arg(long, env = set("PPSP_UPLOAD_LIMIT"), value_name = "RATE")]
     pub upload_limit: Option<Rate>,
@@ -158,8 +203,15 @@ pub struct SeedArgs {
 /// Flags of `get`.
 #[derive(Args, Clone, Debug)]
 pub struct GetArgs {
-    /// The link: ppsp:…
+    /// A link (ppsp:…), an identifier in the catalogue, or the URL of content at a Portal
+    #[arg(value_name = "LINK|ID|URL")]
     pub link: String,
+    /// Portal whose catalogue is meant
+    #[command(flatten)]
+    pub at: PortalAt,
+    /// Which of several Representations, by its identifier in the descriptor [default: the first]
+    #[arg(long, env = set("PPSP_REPRESENTATION"), value_name = "ID")]
+    pub representation: Option<String>,
     /// File to write, or directory to write to [default: the name in the link]
     #[arg(short, long, env = set("PPSP_OUTPUT"), value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -173,6 +225,346 @@ pub struct GetArgs {
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
+}
+
+/// At which Portal.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PortalAt {
+    /// Portal, by its URL [default: where the last login was]
+    #[arg(long, env = set("PPSP_PORTAL"), value_name = "URL")]
+    pub portal: Option<String>,
+}
+
+/// Flags of `login`.
+#[derive(Args, Clone, Debug)]
+pub struct LoginArgs {
+    /// The Portal: https://…
+    #[arg(env = set("PPSP_PORTAL"), value_name = "URL")]
+    pub portal: String,
+    /// Who signs in; the password is asked for on a terminal, else read from standard input
+    #[arg(short, long, env = set("PPSP_USER"), value_name = "NAME")]
+    pub user: String,
+    /// Fingerprint of the Portal's key, as the Portal prints it [default: the system's certification authorities decide, then you]
+    #[arg(long, env = set("PPSP_PIN"), value_name = "sha256/…")]
+    pub pin: Option<Pin>,
+    /// Speak HTTP without TLS, to a loopback address only
+    #[arg(long, env = set("PPSP_INSECURE_HTTP"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub insecure_http: Option<bool>,
+}
+
+/// Flags of `catalogue`.
+#[derive(Args, Clone, Debug)]
+pub struct CatalogueArgs {
+    /// Words to look for in titles and groups
+    pub words: Vec<String>,
+    /// Most to list
+    #[arg(long, default_value_t = 50, value_name = "NUMBER", env = set("PPSP_MOST"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub most: u16,
+    /// Where.
+    #[command(flatten)]
+    pub at: PortalAt,
+}
+
+/// Flags of `publish`.
+#[derive(Args, Clone, Debug)]
+pub struct PublishArgs {
+    /// Where.
+    #[command(flatten)]
+    pub at: PortalAt,
+    /// Who publishes: signs in where that has not been done [default: who is signed in]
+    #[arg(short, long, env = set("PPSP_USER"), value_name = "NAME")]
+    pub user: Option<String>,
+    /// Fingerprint of the Portal's key, as the Portal prints it [default: the system's certification authorities decide, then you]
+    #[arg(long, env = set("PPSP_PIN"), value_name = "sha256/…")]
+    pub pin: Option<Pin>,
+    /// What people call it [default: the file's name]
+    #[arg(long, env = set("PPSP_TITLE"), value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Its group in the catalogue [default: videos]
+    #[arg(long, env = set("PPSP_GROUP"), value_name = "NAME")]
+    pub group: Option<String>,
+    /// Who may watch it: everyone, a user, or group:NAME; may be given more than once [default: as the rules of the group say]
+    #[arg(long, env = set("PPSP_ALLOW"), value_name = "WHO", value_delimiter = ',')]
+    pub allow: Vec<Who>,
+    /// How it is shared.
+    #[command(flatten)]
+    pub seed: SeedArgs,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Who {
+    /// A user.
+    User(String),
+    /// A group of users; `everyone` is one.
+    Group(String),
+}
+
+impl std::str::FromStr for Who {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == EVERYONE {
+            return Ok(Self::Group(text.to_owned()));
+        }
+        match text.strip_prefix("group:") {
+            Some("") => Err("a group has a name: group:NAME".to_owned()),
+            Some(group) => Ok(Self::Group(group.to_owned())),
+            None => text.parse::<UserName>().map(|name| Self::User(name.into())).map_err(|e| e.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(name) => f.write_str(name),
+            Self::Group(name) if name == EVERYONE => f.write_str(name),
+            Self::Group(name) => write!(f, "group:{name}"),
+        }
+    }
+}
+
+/// A rule about content.
+#[derive(Args, Clone, Debug)]
+pub struct RuleArgs {
+    /// Content by its identifier, or group:NAME for all of a catalogue group
+    #[arg(value_name = "ID|group:NAME")]
+    pub about: String,
+    /// everyone, a user, or group:NAME for the users of a group
+    pub who: Who,
+    /// From when: 2026-12-24, 2026-12-24T20:00:00Z, or a span from now such as 2h [default: from now on]
+    #[arg(long, env = set("PPSP_FROM"), value_name = "TIME")]
+    pub from: Option<Moment>,
+    /// Until when [default: for ever]
+    #[arg(long, env = set("PPSP_UNTIL"), value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Where.
+    #[command(flatten)]
+    pub at: PortalAt,
+}
+
+/// What can be done with content.
+#[derive(Debug, Subcommand)]
+pub enum ContentCommand {
+    /// List what you have published; for admins, all there is
+    #[command(after_help = EXIT_CODES)]
+    List {
+        /// Words to look for in titles and groups
+        words: Vec<String>,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Let somebody watch it
+    #[command(after_help = EXIT_CODES)]
+    Allow(RuleArgs),
+    /// Let somebody not watch it: that goes before what allows it
+    #[command(after_help = EXIT_CODES)]
+    Deny(RuleArgs),
+    /// List the rules about it
+    #[command(after_help = EXIT_CODES)]
+    Rules {
+        /// Content by its identifier, or group:NAME for a catalogue group
+        #[arg(value_name = "ID|group:NAME")]
+        about: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Take a rule back
+    #[command(after_help = EXIT_CODES)]
+    Forget {
+        /// Content by its identifier, or group:NAME for a catalogue group
+        #[arg(value_name = "ID|group:NAME")]
+        about: String,
+        /// Whom the rule is about
+        who: Who,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Take content out of the catalogue
+    #[command(after_help = EXIT_CODES)]
+    Remove {
+        /// Its identifier
+        id: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+}
+
+impl ContentCommand {
+    /// At which Portal.
+    pub fn at(&self) -> &PortalAt {
+        match self {
+            Self::Allow(rule) | Self::Deny(rule) => &rule.at,
+            Self::List { at, .. } | Self::Rules { at, .. } | Self::Forget { at, .. } | Self::Remove { at, .. } => at,
+        }
+    }
+}
+
+/// What can be done with accounts.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make an account; its password is asked for, or read from standard input
+    #[command(after_help = EXIT_CODES)]
+    Add {
+        /// Its name
+        name: String,
+        /// viewer, publisher or admin
+        #[arg(long, default_value = "viewer", env = set("PPSP_ROLE"), value_name = "ROLE")]
+        role: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Give an account a new password, one's own where none is named
+    #[command(after_help = EXIT_CODES)]
+    Passwd {
+        /// Whose
+        name: Option<String>,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Let a user sign in no more, and end what is under way
+    #[command(after_help = EXIT_CODES)]
+    Ban {
+        /// Who
+        name: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Let a user sign in again
+    #[command(after_help = EXIT_CODES)]
+    Unban {
+        /// Who
+        name: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Make a user viewer, publisher or admin
+    #[command(after_help = EXIT_CODES)]
+    Role {
+        /// Who
+        name: String,
+        /// viewer, publisher or admin
+        role: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Put a user into these groups, and out of all others
+    #[command(after_help = EXIT_CODES)]
+    Groups {
+        /// Who
+        name: String,
+        /// Names of groups
+        groups: Vec<String>,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// List all accounts
+    #[command(after_help = EXIT_CODES)]
+    List {
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+}
+
+impl UserCommand {
+    /// At which Portal.
+    pub fn at(&self) -> &PortalAt {
+        match self {
+            Self::Add { at, .. }
+            | Self::Passwd { at, .. }
+            | Self::Ban { at, .. }
+            | Self::Unban { at, .. }
+            | Self::Role { at, .. }
+            | Self::Groups { at, .. }
+            | Self::List { at } => at,
+        }
+    }
+}
+
+/// What can be done with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// List your sessions
+    #[command(after_help = EXIT_CODES)]
+    List {
+        /// Those of this user, for admins
+        #[arg(long, env = set("PPSP_USER"), value_name = "NAME")]
+        user: Option<String>,
+        /// Those of all users, for admins
+        #[arg(long, env = set("PPSP_ALL"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+              default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+        all: Option<bool>,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// End a session
+    #[command(after_help = EXIT_CODES)]
+    Revoke {
+        /// The session, as the list names it
+        id: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+}
+
+impl SessionsCommand {
+    /// At which Portal.
+    pub fn at(&self) -> &PortalAt {
+        let (Self::List { at, .. } | Self::Revoke { at, .. }) = self;
+        at
+    }
+}
+
+/// What can be done with trackers.
+#[derive(Debug, Subcommand)]
+pub enum TrackersCommand {
+    /// List the trackers that have made themselves known
+    #[command(after_help = EXIT_CODES)]
+    List {
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Let a tracker in
+    #[command(after_help = EXIT_CODES)]
+    Approve {
+        /// The tracker, as the list names it
+        id: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+    /// Let a tracker in no more
+    #[command(after_help = EXIT_CODES)]
+    Revoke {
+        /// The tracker, as the list names it
+        id: String,
+        /// Where.
+        #[command(flatten)]
+        at: PortalAt,
+    },
+}
+
+impl TrackersCommand {
+    /// At which Portal.
+    pub fn at(&self) -> &PortalAt {
+        let (Self::List { at } | Self::Approve { at, .. } | Self::Revoke { at, .. }) = self;
+        at
+    }
 }
 
 /// Flags of services.
@@ -248,6 +640,10 @@ pub struct TrackerArgs {
     /// URL under which peers find the tracker [default: from --listen]
     #[arg(long, env = set("PPSP_ADVERTISE"), value_name = "URL")]
     pub advertise: Option<String>,
+    /// Redis that keeps the registrations, for several nodes that answer as one: redis://localhost/. They need the same doors and one
+    /// time of day. A password is better given in the environment, where other users do not see it [default: this process's memory]
+    #[arg(long, env = set("PPSP_REDIS"), hide_env_values = true, value_name = "URL")]
+    pub redis: Option<String>,
     /// What admins of the Portal see it called [default: the host in its URL]
     #[arg(long, env = set("PPSP_NAME"), value_name = "NAME")]
     pub name: Option<String>,
@@ -275,6 +671,30 @@ pub enum BenchCommand {
     /// Move generated content from a seed to leechers over UDP on the loopback interface
     #[command(after_help = EXIT_CODES)]
     Loopback(LoopbackArgs),
+    /// Ask a tracker of this machine for peers, over connections that stay open
+    #[command(after_help = EXIT_CODES)]
+    Tracker(TrackerBenchArgs),
+}
+
+/// Flags of `bench tracker`.
+#[derive(Args, Clone, Debug)]
+pub struct TrackerBenchArgs {
+    /// Registered peers, of the second of two measurements; the first is of few
+    #[arg(long, default_value_t = 100_000, value_name = "NUMBER", env = set("PPSP_PEERS"), value_parser = clap::value_parser!(u64).range(1..=4_000_000))]
+    pub peers: u64,
+    /// Connections at a time
+    #[arg(long, default_value_t = 32, value_name = "NUMBER", env = set("PPSP_CONNECTIONS"), value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub connections: u16,
+    /// Seconds that each measurement takes
+    #[arg(long, default_value_t = 5, value_name = "NUMBER", env = set("PPSP_SECONDS"), value_parser = clap::value_parser!(u16).range(1..=60))]
+    pub seconds: u16,
+    /// With TLS
+    #[arg(long, env = set("PPSP_TLS"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub tls: bool,
+    /// Processor cores to use: the tracker is pinned to the first, who asks to the second [default: as the system likes]
+    #[arg(long, value_name = "NUMBER", env = set("PPSP_CORES"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
 }
 
 /// Flags of `bench loopback`.

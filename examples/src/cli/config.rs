@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 
 use super::{
-    args::{AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, SeedArgs},
+    args::{AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, PortalAt, SeedArgs},
     exit::Failure,
     units::{HostPort, Listen, Rate, SeedAfter, Size, Span},
 };
@@ -19,6 +19,13 @@ pub struct ConfigFile {
     quiet: Option<bool>,
     listen: Option<Listen>,
     peer: Vec<HostPort>,
+    portal: Option<String>,
+    tracker: Vec<String>,
+    tracker_user: Option<String>,
+    tracker_cert: Option<std::path::PathBuf>,
+    tracker_key: Option<std::path::PathBuf>,
+    insecure_http: Option<bool>,
+    representation: Option<String>,
     upload_limit: Option<Rate>,
     download_limit: Option<Rate>,
     max_peers: Option<u32>,
@@ -65,6 +72,11 @@ impl ConfigFile {
     }
 
     /// Fills in what neither flag nor environment says.
+    pub fn fill_portal(&self, at: &mut PortalAt) {
+        at.portal = at.portal.take().or_else(|| self.portal.clone());
+    }
+
+    /// Fills in what neither flag nor environment says.
     pub fn fill_seed(self, args: &mut SeedArgs) {
         args.chunk_size = args.chunk_size.or(self.chunk_size);
         args.hash = args.hash.or(self.hash);
@@ -76,6 +88,7 @@ impl ConfigFile {
 
     /// Fills in what neither flag nor environment says.
     pub fn fill_get(mut self, args: &mut GetArgs) {
+        args.representation = args.representation.take().or(self.representation.take());
         args.output = args.output.take().or(self.output.take());
         args.seed_after = args.seed_after.or(self.seed_after);
         args.timeout = args.timeout.or(self.timeout);
@@ -87,6 +100,13 @@ impl ConfigFile {
         if args.peer.is_empty() {
             args.peer = self.peer;
         }
+        if args.tracker.is_empty() {
+            args.tracker = self.tracker;
+        }
+        args.tracker_user = args.tracker_user.take().or(self.tracker_user);
+        args.tracker_cert = args.tracker_cert.take().or(self.tracker_cert);
+        args.tracker_key = args.tracker_key.take().or(self.tracker_key);
+        args.insecure_http = args.insecure_http.or(self.insecure_http);
         args.upload_limit = args.upload_limit.or(self.upload_limit);
         args.download_limit = args.download_limit.or(self.download_limit);
         args.max_peers = args.max_peers.or(self.max_peers);
@@ -105,6 +125,20 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 
 # Peers to connect to, beside those of the link.
 #peer = ["192.0.2.7:6778"]
+
+# Portal that get, publish, catalogue and logout mean. Without it: where the last login was.
+#portal = "https://portal.example:8443"
+
+# Trackers to ask for peers, beside those of the link; a name to sign in with at those that ask for one, the password is
+# taken from PPSP_TRACKER_PASSWORD; or a certificate and its key (PEM); HTTP without TLS, at loopback addresses only.
+#tracker = ["https://192.0.2.8:8444/"]
+#tracker-user = "alice"
+#tracker-cert = "/etc/ppsp/peer.pem"
+#tracker-key = "/etc/ppsp/peer.key"
+#insecure-http = false
+
+# Which of several Representations of content to get. Without it: the first.
+#representation = "1080p"
 
 # Most to send and to receive, over all peers, with a unit: KB/s, KiB/s, MB/s, MiB/s, Mbit/s. Without it: no limit.
 #upload-limit = "5MiB/s"

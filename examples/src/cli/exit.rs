@@ -16,6 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// No peer, or none that answers; an address that cannot be used.
     Network = 3,
+    /// Nobody is signed in, the password is wrong, or it is not allowed.
+    Refused = 4,
     /// Content is not what it should be.
     Integrity = 5,
     /// SIGINT or SIGTERM.
@@ -56,6 +58,11 @@ impl Failure {
     /// With exit code 3.
     pub fn network(message: impl fmt::Display) -> Self {
         Self::new(Exit::Network, message)
+    }
+
+    /// With exit code 4.
+    pub fn refused(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Refused, message)
     }
 
     /// With exit code 5.

@@ -4,4 +4,5 @@ pub mod args;
 pub mod config;
 pub mod exit;
 pub mod output;
+pub mod secret;
 pub mod units;

@@ -1,6 +1,10 @@
 //! Values with units, as people type them.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{
+    net::SocketAddr,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 /// Bytes a second. Written with a unit: `5MiB/s`, `300KB/s`, `8Mbit/s`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,6 +17,17 @@ pub struct Size(pub u64);
 /// A time span: `30s`, `10m`, `2h`, `500ms`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Span(pub Duration);
+
+/// A moment: a date, a date with a time of day in UTC, or a span from now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment(SystemTime);
+
+impl Moment {
+    /// As a Unix second.
+    pub fn unix(&self) -> u64 {
+        self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+}
 
 /// An address and port; the host may be a name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,6 +123,23 @@ impl FromStr for Span {
             _ => return Err(format!("'{unit}' is not a unit of time: {help}")),
         };
         Duration::try_from_secs_f64(number * factor).map(Self).map_err(|_| format!("'{text}' is too long"))
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (text, too_far) = (text.trim(), || format!("'{text}' is too far away"));
+        if let Ok(Span(span)) = text.parse() {
+            return SystemTime::now().checked_add(span).map(Self).ok_or_else(too_far);
+        }
+        let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+        let date = time::OffsetDateTime::parse(&whole, &time::format_description::well_known::Rfc3339);
+        let date = date.map_err(|_| {
+            format!("'{text}' is not a time: write 2026-12-24, 2026-12-24T20:00:00Z, or a span from now such as 2h")
+        })?;
+        let unix = u64::try_from(date.unix_timestamp()).map_err(|_| too_far())?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix)).map(Self).ok_or_else(too_far)
     }
 }
 

@@ -87,6 +87,7 @@ impl Child {
         let exit = match value["code"].as_u64() {
             Some(2) => Exit::Usage,
             Some(3) => Exit::Network,
+            Some(4) => Exit::Refused,
             Some(5) => Exit::Integrity,
             Some(130) => Exit::Interrupted,
             _ => Exit::Failure,

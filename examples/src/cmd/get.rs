@@ -9,18 +9,13 @@ use serde_json::json;
 use super::{
     only_static,
     opening::watched,
-    parse_link,
     seed::tell_opened,
     session::{Goal, Session, add_usage, bind, bind_any, resolve},
     signals::Signals,
+    source::Source,
 };
 use crate::{
-    cli::{
-        args::GetArgs,
-        exit::Failure,
-        output::{Output, one_line},
-        units::SeedAfter,
-    },
+    cli::{args::GetArgs, exit::Failure, output::Output, units::SeedAfter},
     store::{FileStore, Places},
 };
 
@@ -29,14 +24,15 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// `ppsp get`.
 pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let link = parse_link(&args.link)?;
+    let Source { link, joining } = Source::find(&args, out).await?;
     only_static(&link)?;
     let path = output_path(args.output.as_deref(), &link)?;
     let places = Places::new(&path, args.net.state_dir.as_deref());
     let mut peers = resolve(&args.net.peer).await?;
     peers.extend(&link.peers);
-    if peers.is_empty() && !places.content.exists() {
-        return Err(nobody_to_ask(&link));
+    let nobody = peers.is_empty() && joining.is_none();
+    if nobody && !places.content.exists() {
+        return Err(nobody_to_ask());
     }
     let sockets = match args.net.listen {
         Some(listen) => bind(listen.0, 1)?,
@@ -57,11 +53,15 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
         if seed_after == SeedAfter::No {
             return Ok(());
         }
-    } else if peers.is_empty() {
-        return Err(nobody_to_ask(&link));
+    } else if nobody {
+        return Err(nobody_to_ask());
     }
     let mut session = Session::open(out, &mut signals, &args.net, store, sockets)?;
     session.give_peers(&peers);
+    if let Some(joining) = joining {
+        let addr = session.local_addr().map_err(Failure::other)?;
+        session.join(joining.start(&link.metadata, addr, !fetch));
+    }
     if fetch {
         let patience = args.timeout.map_or(DEFAULT_PATIENCE, |span| span.0);
         if let Err(failure) = session.run(Goal::Fetch { patience }).await {
@@ -76,6 +76,9 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
         SeedAfter::Forever => None,
         SeedAfter::For(span) => Instant::now().checked_add(span),
     };
+    if fetch {
+        session.seed();
+    }
     session.out.say("serving until Ctrl-C");
     session.run(Goal::Serve { until }).await?;
     session.close().await
@@ -96,12 +99,6 @@ fn output_path(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
     }
 }
 
-fn nobody_to_ask(link: &Link) -> Failure {
-    Failure::network(match link.trackers.first() {
-        Some(tracker) => format!(
-            "the link names no peer, and this ppsp cannot ask its tracker ({}) yet; name a peer with --peer ADDR",
-            one_line(tracker)
-        ),
-        None => "the link names no peer and no tracker to ask; name a peer with --peer ADDR".to_owned(),
-    })
+fn nobody_to_ask() -> Failure {
+    Failure::network("nobody is known who has it: the link names no peer and no tracker; name a peer with --peer ADDR")
 }

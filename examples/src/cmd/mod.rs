@@ -1,19 +1,30 @@
 //! The commands, one file each.
 
+mod at_portal;
 mod bench;
+mod catalogue;
 mod child;
+mod content;
 mod demo;
 mod get;
 mod info;
+mod login;
+mod membership;
 mod opening;
 mod peers;
 mod portal;
+mod publish;
 mod seed;
 mod serving;
 mod session;
+mod sessions;
 mod signals;
+mod source;
+mod table;
 mod tracker;
+mod trackers;
 mod usage;
+mod user;
 mod verify;
 mod workers;
 
@@ -64,15 +75,35 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
             seed::run(args, out).await
         }
         Command::Get(mut args) => {
+            config.fill_portal(&mut args.at);
             config.fill_get(&mut args);
             get::run(args, out).await
         }
+        Command::Publish(mut args) => {
+            config.fill_portal(&mut args.at);
+            config.fill_seed(&mut args.seed);
+            publish::run(args, out).await
+        }
+        Command::Login(args) => login::run(args, out).await,
+        Command::Logout(mut at) => {
+            config.fill_portal(&mut at);
+            login::out_again(at, out).await
+        }
+        Command::Catalogue(mut args) => {
+            config.fill_portal(&mut args.at);
+            catalogue::run(args, out).await
+        }
+        Command::User(command) => user::run(command, out).await,
+        Command::Content(command) => content::run(command, out).await,
+        Command::Sessions(command) => sessions::run(command, out).await,
+        Command::Trackers(command) => trackers::run(command, out).await,
         Command::Info { link } => info::run(&link, out),
         Command::Verify { file, link } => verify::run(file, &link, out).await,
         Command::Portal(args) => portal::run(args, out).await,
         Command::Tracker(args) => tracker::run(args, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Bench(BenchCommand::Loopback(args)) => bench::run(args, out).await,
+        Command::Bench(BenchCommand::Tracker(args)) => bench::run_tracker(args, out).await,
         Command::Config => {
             out.line(DEFAULTS.trim_end());
             Ok(())

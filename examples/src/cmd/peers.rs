@@ -10,6 +10,8 @@ use ppsp_peer_proto::Reason;
 
 /// Addresses remembered, those given not counted.
 const MAX_LEARNED: usize = 256;
+/// Addresses of one peer that are tried one after the other.
+const MAX_ADDRS: usize = 8;
 /// Failures after which an address that another peer named is forgotten.
 const LEARNED_TRIES: u32 = 3;
 
@@ -26,6 +28,8 @@ struct Entry {
     state: State,
     failures: u32,
     last_reason: Option<Reason>,
+    /// Other addresses of the same peer, to be tried where this one does not answer.
+    others: Vec<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,8 +55,30 @@ impl PeerBook {
         }
     }
 
+    /// A peer that a tracker named, by all its addresses, the best first.
+    pub(super) fn learn_one_of(&mut self, addrs: &[SocketAddr], now: Instant) {
+        let Some((&first, others)) = addrs.split_first() else { return };
+        if self.peers.len() < MAX_LEARNED && !addrs.iter().any(|addr| self.peers.contains_key(addr)) {
+            self.add(first, false, now);
+            if let Some(entry) = self.peers.get_mut(&first) {
+                entry.others = others.iter().copied().take(MAX_ADDRS).collect();
+            }
+        }
+    }
+
+    /// Is no address known?
+    pub(super) fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     fn add(&mut self, addr: SocketAddr, given: bool, now: Instant) {
-        self.peers.entry(addr).or_insert(Entry { given, state: State::Due(now), failures: 0, last_reason: None });
+        self.peers.entry(addr).or_insert(Entry {
+            given,
+            state: State::Due(now),
+            failures: 0,
+            last_reason: None,
+            others: Vec::new(),
+        });
     }
 
     /// Addresses to try now. Each is to be followed by [`tried`](Self::tried).
@@ -87,9 +113,12 @@ impl PeerBook {
             _ if !entry.given && entry.failures >= LEARNED_TRIES => State::Useless,
             _ => State::Due(now + pause),
         };
-        if !entry.given && entry.state == State::Useless && reason == Reason::Unanswered {
+        let forgotten = !entry.given && entry.state == State::Useless && reason == Reason::Unanswered;
+        let others = if reason == Reason::Unanswered { std::mem::take(&mut entry.others) } else { Vec::new() };
+        if forgotten {
             self.peers.remove(&addr);
         }
+        self.learn_one_of(&others, now);
     }
 
     /// Is there nobody left who could ever serve us?
@@ -171,5 +200,22 @@ mod tests {
         assert!(book.describe().contains("192.0.2.1:1 did not answer"));
         book.down(a, Reason::Incompatible, now);
         assert!(book.is_hopeless());
+    }
+
+    #[test]
+    fn of_the_addresses_of_a_peer_one_is_tried_after_the_other() {
+        let [a, b, c]: [SocketAddr; 3] =
+            ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"].map(|addr| addr.parse().unwrap());
+        let now = Instant::now();
+        let mut book = PeerBook::default();
+        book.learn_one_of(&[a, b], now);
+        book.learn_one_of(&[b, c], now);
+        book.learn_one_of(&[a, c], now);
+        let mut due = book.due(now);
+        due.sort();
+        assert_eq!(due, [a, b], "the last one is known by its first address");
+        book.down(a, Reason::Unanswered, now);
+        book.down(b, Reason::Unanswered, now);
+        assert!(book.due(now).contains(&c));
     }
 }

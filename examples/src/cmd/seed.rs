@@ -1,9 +1,10 @@
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use ppsp_core::{Link, SwarmMetadata};
 use serde_json::json;
 
 use super::{
+    membership::{Joining, check_flags},
     opening::watched,
     session::{Goal, Session, add_usage, bind, bind_any, resolve},
     signals::Signals,
@@ -20,6 +21,55 @@ const DEFAULT_PORT: u16 = 6778;
 /// `ppsp seed`.
 pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    check_flags(&args.net)?;
+    let ready = open(&args, out, &mut signals).await?;
+    let mut link = Link::new(ready.metadata());
+    link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    link.trackers.clone_from(&args.net.tracker);
+    let joining = Joining::of_link(&args.net, &link, out).await?;
+    link.peers = local_addresses(ready.addr);
+    let mut session = ready.begin(&args, joining, out, &mut signals)?;
+    let mut fields = json!({ "link": link.to_string() });
+    add_usage(&mut fields);
+    session.out.link(&link.to_string(), &fields);
+    session.out.say("serving until Ctrl-C");
+    session.run(Goal::Serve { until: None }).await
+}
+
+/// Content that is hashed, and sockets to serve it from.
+pub(super) struct Ready {
+    store: FileStore,
+    sockets: Vec<UdpSocket>,
+    peers: Vec<SocketAddr>,
+    addr: SocketAddr,
+}
+
+impl Ready {
+    /// What the swarm shares.
+    pub(super) fn metadata(&self) -> SwarmMetadata {
+        self.store.metadata()
+    }
+
+    /// Opens its swarm, and registers at the trackers.
+    pub(super) fn begin<'a>(
+        self,
+        args: &SeedArgs,
+        joining: Option<Joining>,
+        out: &'a mut Output,
+        signals: &'a mut Signals,
+    ) -> Result<Session<'a>, Failure> {
+        let metadata = self.metadata();
+        let mut session = Session::open(out, signals, &args.net, self.store, self.sockets)?;
+        if let Some(joining) = joining {
+            session.join(joining.start(&metadata, self.addr, true));
+        }
+        session.give_peers(&self.peers);
+        Ok(session)
+    }
+}
+
+/// Opens a file to share: hashes it where that has not been done.
+pub(super) async fn open(args: &SeedArgs, out: &mut Output, signals: &mut Signals) -> Result<Ready, Failure> {
     let options = SeedOptions {
         chunk_size: args.chunk_size.map(chunk_size).transpose()?,
         hash: args.hash.map(|name| name.0),
@@ -32,25 +82,14 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
         Some(listen) => bind(listen.0, sockets)?,
         None => bind_any(DEFAULT_PORT, sockets).or_else(|_| bind_any(0, sockets))?,
     };
+    let addr = sockets.first().ok_or_else(|| Failure::other("there is no socket"))?.local_addr();
+    let addr = addr.map_err(Failure::other)?;
     let peers = resolve(&args.net.peer).await?;
     let places = Places::new(&args.file, args.net.state_dir.as_deref());
-    let (store, opened) =
-        watched(out, &mut signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
-    let metadata = store.metadata();
+    let (store, opened) = watched(out, signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
     tell_opened(out, opened, &store);
-    warn_of_big_chunks(out, &metadata, sockets.first().and_then(|socket| socket.local_addr().ok()));
-
-    let mut session = Session::open(out, &mut signals, &args.net, store, sockets)?;
-    let addr = session.local_addr().map_err(Failure::other)?;
-    let mut link = Link::new(metadata);
-    link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    link.peers = local_addresses(addr);
-    let mut fields = json!({ "link": link.to_string() });
-    add_usage(&mut fields);
-    session.out.link(&link.to_string(), &fields);
-    session.out.say("serving until Ctrl-C");
-    session.give_peers(&peers);
-    session.run(Goal::Serve { until: None }).await
+    warn_of_big_chunks(out, &store.metadata(), addr);
+    Ok(Ready { store, sockets, peers, addr })
 }
 
 /// Says what it took to open the content.
@@ -79,8 +118,8 @@ fn chunk_size(size: units::Size) -> Result<u32, Failure> {
 }
 
 /// Datagrams are never cut up on the way, so big chunks do not pass most links.
-fn warn_of_big_chunks(out: &Output, metadata: &SwarmMetadata, addr: Option<SocketAddr>) {
-    if metadata.chunk_size > 1400 && !addr.is_some_and(|addr| addr.ip().is_loopback()) {
+fn warn_of_big_chunks(out: &Output, metadata: &SwarmMetadata, addr: SocketAddr) {
+    if metadata.chunk_size > 1400 && !addr.ip().is_loopback() {
         out.warn(format_args!(
             "chunks of {} bytes do not fit the datagrams of most networks; 1024 bytes do",
             metadata.chunk_size

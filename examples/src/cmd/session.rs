@@ -25,11 +25,12 @@ use crate::{
     cli::{
         args::{CongestionMode, NetArgs, Pex},
         exit::{Exit, Failure},
-        output::{Output, Progress},
+        output::{Output, Progress, one_line},
         units::HostPort,
     },
     net::{Clock, Driver, Socket},
     store::{FileError, FileStore},
+    trackers::{self, Trackers},
 };
 
 /// Between two looks at progress, peers and the clock.
@@ -38,9 +39,12 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
 /// Span over which rates are taken.
 const RATE_SPAN: Duration = Duration::from_secs(3);
-/// How long closing may take: sending the last datagrams, and making the store durable.
+/// With fewer peers than that, trackers are asked for more.
+const FEW_PEERS: usize = 4;
+/// How long closing may take: telling the trackers, sending the last datagrams, and making the store durable.
 pub(super) const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_SAVE: Duration = Duration::from_millis(1400);
+const CLOSE_LEAVE: Duration = Duration::from_millis(1500);
 
 /// What is to be waited for.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,9 @@ pub(super) struct Session<'a> {
     /// What all endpoints have done.
     tally: Tally,
     workers: Workers,
+    trackers: Option<Trackers>,
+    /// What the trackers said last that was of no help.
+    no_help: Option<String>,
     last_checkpoint: Instant,
     checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
 }
@@ -103,6 +110,8 @@ impl<'a> Session<'a> {
             own: Tally::default(),
             tally: Tally::default(),
             workers,
+            trackers: None,
+            no_help: None,
             last_checkpoint: now,
             checkpoint: None,
         })
@@ -112,6 +121,18 @@ impl<'a> Session<'a> {
     pub(super) fn give_peers(&mut self, peers: &[SocketAddr]) {
         let own = self.driver.local_addr().ok();
         peers.iter().filter(|&&addr| Some(addr) != own).for_each(|&addr| self.book.give(addr, Instant::now()));
+    }
+
+    /// Trackers that are asked for peers and told about us, from now on.
+    pub(super) fn join(&mut self, trackers: Trackers) {
+        self.trackers = Some(trackers);
+    }
+
+    /// All content is there: trackers are told.
+    pub(super) fn seed(&self) {
+        if let Some(trackers) = &self.trackers {
+            trackers.seed();
+        }
     }
 
     /// Drives the swarm until the goal is reached. Who does not reach it is closed already.
@@ -141,6 +162,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 Some(told) = self.workers.next() => self.hear(told)?,
+                told = next_of(&mut self.trackers) => self.hear_tracker(told)?,
                 turned = self.driver.turn() => turned.map_err(|e| Failure::network(format!("the socket failed: {e}")))?,
             }
             while let Some(event) = self.driver.endpoint.poll_event() {
@@ -190,11 +212,63 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn hear_tracker(&mut self, told: trackers::Told) -> Result<(), Failure> {
+        let now = Instant::now();
+        match told {
+            trackers::Told::Registered { tracker, peer_id, reflexive } => {
+                let peer_id = one_line(&peer_id);
+                self.no_help = None;
+                let fields = json!({ "tracker": tracker, "peer_id": peer_id, "reflexive": reflexive });
+                self.out.event("registered", &fields);
+                self.out.detail(format_args!("registered at {tracker} as {peer_id}"));
+            }
+            trackers::Told::Peers(peers) => {
+                self.out.detail_event("tracker_peers", &json!({ "peers": peers }));
+                let own = self.driver.local_addr().ok();
+                for addrs in peers.iter().filter(|addrs| own.is_none_or(|own| !addrs.contains(&own))) {
+                    self.book.learn_one_of(addrs, now);
+                }
+            }
+            trackers::Told::Failed { tracker, why } => {
+                let (tracker, why) = (one_line(&tracker), one_line(&why));
+                self.out.event("tracker_failed", &json!({ "tracker": tracker, "why": why }));
+                // Once in a row is enough for people.
+                if self.no_help.is_none() {
+                    self.out.say(format_args!("tracker {tracker}: {why}"));
+                }
+                self.no_help = Some(format!("tracker {tracker}: {why}"));
+            }
+            trackers::Told::Refused(why) => {
+                self.trackers = None;
+                if self.book.is_empty() && !self.store.is_finished() {
+                    return Err(Failure::refused(why));
+                }
+                self.out.warn(format_args!("no tracker is asked any more: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the trackers what we do, and asks for peers where they run short.
+    fn tell_trackers(&self, goal: Goal, progress: &Progress) {
+        let Some(trackers) = &self.trackers else { return };
+        trackers.count(trackers::Counters {
+            uploaded: progress.uploaded,
+            downloaded: progress.downloaded,
+            bandwidth: 0,
+            links: progress.peers as u64,
+        });
+        if matches!(goal, Goal::Fetch { .. }) && progress.peers < FEW_PEERS {
+            trackers.find();
+        }
+    }
+
     /// What is due now and then. `true`: the goal is reached.
     async fn tick(&mut self, goal: Goal) -> Result<bool, Failure> {
         let now = Instant::now();
         let progress = self.measure(now);
         self.out.progress(matches!(goal, Goal::Fetch { .. }), &progress);
+        self.tell_trackers(goal, &progress);
         self.checkpoint(now).await?;
         match goal {
             Goal::Serve { until } => Ok(until.is_some_and(|until| until <= now)),
@@ -207,15 +281,24 @@ impl<'a> Session<'a> {
                 self.connect(now);
                 if progress.peers > 0 {
                     self.last_up = now;
-                } else if self.book.is_hopeless() {
+                } else if self.book.is_hopeless() && self.trackers.is_none() {
                     return Err(Failure::network(format!("no peer is left to ask: {}", self.book.describe())));
                 } else if now.duration_since(self.last_up) >= patience {
-                    let waited = patience.as_secs_f64();
-                    return Err(Failure::network(format!("no peer answered for {waited} s: {}", self.book.describe())));
+                    return Err(self.nobody(patience));
                 }
                 Ok(false)
             }
         }
+    }
+
+    fn nobody(&self, patience: Duration) -> Failure {
+        let waited = patience.as_secs_f64();
+        let mut words: Vec<String> = [self.book.describe()].into_iter().filter(|words| !words.is_empty()).collect();
+        words.extend(self.no_help.clone());
+        if words.is_empty() {
+            words.push("the trackers know of no other".to_owned());
+        }
+        Failure::network(format!("no peer answered for {waited} s: {}", words.join("; ")))
     }
 
     fn connect(&mut self, now: Instant) {
@@ -343,7 +426,12 @@ impl<'a> Session<'a> {
         let save = tokio::task::spawn_blocking(move || store.checkpoint());
         let now = self.driver.now();
         _ = self.driver.endpoint.close(now, self.swarm);
-        tokio::join!(self.driver.flush(CLOSE_SEND), self.workers.close()).0.ok();
+        let leaving = async {
+            if let Some(trackers) = &mut self.trackers {
+                trackers.leave(CLOSE_LEAVE).await;
+            }
+        };
+        tokio::join!(self.driver.flush(CLOSE_SEND), self.workers.close(), leaving).0.ok();
         let saved = timeout(CLOSE_SAVE, save).await;
         self.measure(Instant::now());
         let fields = self.result(self.started.elapsed().as_secs_f64());
@@ -379,6 +467,13 @@ impl<'a> Session<'a> {
     /// The address bound to.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.driver.local_addr()
+    }
+}
+
+async fn next_of(trackers: &mut Option<Trackers>) -> trackers::Told {
+    match trackers {
+        Some(trackers) => trackers.next().await,
+        None => std::future::pending().await,
     }
 }
 

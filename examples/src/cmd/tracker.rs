@@ -19,10 +19,7 @@ use crate::{
         exit::Failure,
         output::{Output, on_terminal},
     },
-    http::{
-        HttpClient, HttpError, Identity, Limits, Serving, Shutdown, TlsError, Trust, serve, server_config,
-        start_logging,
-    },
+    http::{HttpClient, HttpError, Identity, Limits, Serving, Shutdown, Trust, serve, server_config, start_logging},
     net::Clock,
     tracker::{
         TrackerService,
@@ -30,6 +27,7 @@ use crate::{
         doors::{Bearer, Digest, Doors},
         kept,
         portal::{Portal, PortalError, Standing},
+        redis::RedisDirectory,
     },
 };
 
@@ -59,6 +57,11 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     let address = args.advertise.clone().unwrap_or_else(|| url(tls, addr));
     let identity = if tls { Some(identity(&args.serve, &dir, addr, args.advertise.as_deref())?) } else { None };
     let pin = identity.as_ref().map(Identity::pin);
+    // Who gets the address from the Portal knows by the fingerprint whom to expect there, unless an authority vouches for it.
+    let published = match pin.filter(|_| args.serve.tls_cert.is_none()) {
+        Some(pin) => format!("{}/#{pin}", address.trim_end_matches('/')),
+        None => address.clone(),
+    };
     let tls = identity.map(|identity| server_config(&identity, args.client_ca.as_deref()));
     let tls = tls.transpose().map_err(Failure::other)?;
 
@@ -76,8 +79,12 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
-    let directory = Directory::memory(config, &Secret::new(seed));
-    let tracker = TrackerService::new(directory, doors, kept::peer_key(&dir)?, clock);
+    let own_key = kept::peer_key(&dir)?;
+    let (directory, peer_key) = match &args.redis {
+        None => (Directory::memory(config, &Secret::new(seed)), own_key),
+        Some(url) => shared(url, config, &own_key, out, &mut signals).await?,
+    };
+    let tracker = TrackerService::new(directory, doors, peer_key, clock);
     let key = kept::own_key(&dir)?;
 
     let shutdown = Shutdown::default();
@@ -99,16 +106,15 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     tokio::spawn(tracker.clone().keep_house());
     out.event(
         "tracker",
-        &json!({ "url": address, "addr": addr, "id": key.id().to_string(), "pin": pin.map(|pin| pin.to_string()) }),
+        &json!({ "url": address, "addr": addr, "id": key.id().to_string(), "pin": pin.map(|pin| pin.to_string()),
+                 "tracker": published }),
     );
     out.say(format_args!("the tracker listens at {address}"));
-    if let Some(pin) = pin {
-        out.say(format_args!("its fingerprint is {pin}"));
-    }
+    out.say(format_args!("peers reach it by --tracker {published}"));
 
     let ready = async {
         if let Some(portal) = args.portal.as_deref().filter(|_| open(AuthWay::Bearer)) {
-            tracker.open_bearer(let_in(portal, &args, &address, key, clock, out).await?);
+            tracker.open_bearer(let_in(portal, &args, &published, key, clock, out).await?);
         }
         out.event("ready", &json!({ "url": address }));
         out.say("ready");
@@ -123,6 +129,36 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     shutdown.now();
     _ = served.await;
     ended
+}
+
+/// Registrations in Redis, and the key of peer identifiers that all nodes use. Waits until Redis is there.
+async fn shared(
+    url: &str,
+    config: TrackerConfig,
+    own_key: &Secret,
+    out: &Output,
+    signals: &mut Signals,
+) -> Result<(Directory, Secret), Failure> {
+    // The URL may hold a password.
+    let directory = RedisDirectory::new(url, config).map_err(|_| {
+        Failure::usage("--redis: not the URL of a Redis, like redis://localhost/ or redis://:password@192.0.2.1:6379/")
+    })?;
+    let mut told = false;
+    loop {
+        match directory.shared_key(own_key).await {
+            Ok(key) => return Ok((Directory::Redis(Box::new(directory)), key)),
+            Err(error) if error.is_io_error() || error.is_timeout() => {
+                if !std::mem::replace(&mut told, true) {
+                    out.warn(format_args!("Redis: {error}; trying again"));
+                }
+            }
+            Err(error) => return Err(Failure::other(format!("Redis: {error}"))),
+        }
+        tokio::select! {
+            () = signals.any() => return Err(Failure::interrupted()),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
 }
 
 /// Flags that need each other.
@@ -247,7 +283,6 @@ fn may_pass(error: &HttpError) -> bool {
 fn unreachable(error: HttpError) -> Failure {
     match error {
         HttpError::Url(..) | HttpError::Plain(_) => Failure::usage(error),
-        HttpError::Setup(error @ TlsError::Refused(_)) => Failure::other(format!("{error}; give --pin")),
         error => Failure::network(error),
     }
 }

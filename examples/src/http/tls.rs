@@ -24,7 +24,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-/// A server's certificate chain and key.
+/// A certificate chain and its key: a server's, or a client's.
 #[derive(Debug)]
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
@@ -76,7 +76,7 @@ impl Identity {
 
     /// What clients may know it by.
     pub fn pin(&self) -> Pin {
-        self.chain.first().and_then(Pin::of).unwrap_or(Pin([0; 32]))
+        self.chain.first().and_then(Pin::of).unwrap_or(Pin::NONE)
     }
 
     fn config(&self, clients: Option<&Path>) -> Result<ServerConfig, TlsError> {
@@ -114,6 +114,9 @@ pub fn server_config(identity: &Identity, clients: Option<&Path>) -> Result<Arc<
 pub struct Pin([u8; 32]);
 
 impl Pin {
+    /// Nobody's.
+    pub const NONE: Self = Self([0; 32]);
+
     /// Of a certificate; `None` where it cannot be read.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
@@ -155,27 +158,32 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// What a client needs of TLS, and where it looks after a handshake for the pin it has met.
-    pub(super) fn client(self) -> Result<(Arc<ClientConfig>, Seen), TlsError> {
+    /// What a client needs of TLS, with a certificate to show where there is one, and where it looks after a handshake for the pin it has met.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`].
+    pub(crate) fn client(self, shown: Option<&Identity>) -> Result<(Arc<ClientConfig>, Seen), TlsError> {
         let seen = Seen::default();
         let authorities = match self {
             Self::Pin(_) => None,
-            Self::System => Some(system_verifier()?),
+            Self::System => system_verifier()?,
         };
         let verifier = Verifier { trust: self, authorities, seen: Arc::clone(&seen) };
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| TlsError::Refused(e.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+        let refused = |e: rustls::Error| TlsError::Refused(e.to_string());
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = builder.map_err(refused)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key()).map_err(refused)?,
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok((Arc::new(config), seen))
     }
 }
 
 /// The pin of the last server that was met.
-pub(super) type Seen = Arc<Mutex<Option<Pin>>>;
+pub(crate) type Seen = Arc<Mutex<Option<Pin>>>;
 
 /// What is wrong with certificates and keys here.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -213,9 +221,8 @@ impl ServerCertVerifier for Verifier {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         match (self.trust, &self.authorities) {
             (Trust::Pin(pin), _) if seen == Some(pin) => Ok(ServerCertVerified::assertion()),
-            (Trust::Pin(_), _) | (Trust::System, None) => {
-                Err(rustls::CertificateError::ApplicationVerificationFailure.into())
-            }
+            (Trust::Pin(_), _) => Err(rustls::CertificateError::ApplicationVerificationFailure.into()),
+            (Trust::System, None) => Err(rustls::CertificateError::UnknownIssuer.into()),
             (Trust::System, Some(authorities)) => {
                 authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
@@ -254,13 +261,15 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
 }
 
-/// The system's authorities. A system without any still trusts pins.
-fn system_verifier() -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+/// The system's authorities; none where it has none: then nobody is trusted but by a pin.
+fn system_verifier() -> Result<Option<Arc<WebPkiServerVerifier>>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    WebPkiServerVerifier::builder_with_provider(roots.into(), provider())
-        .build()
-        .map_err(|e| TlsError::Refused(format!("no certification authority of this system is usable ({e})")))
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider()).build();
+    verifier.map(Some).map_err(|e| TlsError::Refused(format!("the system's certification authorities: {e}")))
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {

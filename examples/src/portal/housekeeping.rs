@@ -44,10 +44,16 @@ impl Portal {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`], and those of the database.
-    pub async fn audit(&self, caller: &super::Caller, before: &str) -> Result<Vec<audit::Entry>, Refusal> {
+    pub async fn audit(
+        &self,
+        caller: &super::Caller,
+        who: &str,
+        what: &str,
+        before: &str,
+    ) -> Result<Vec<audit::Entry>, Refusal> {
         caller.must_be_admin()?;
-        let before = before.to_owned();
-        Ok(self.db().read(move |tx| audit::list(tx, &before, 200)).await?)
+        let [who, what, before] = [who, what, before].map(str::to_owned);
+        Ok(self.db().read(move |tx| audit::list(tx, &who, &what, &before, 200)).await?)
     }
 }
 

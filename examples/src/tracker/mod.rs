@@ -10,6 +10,7 @@ pub mod gate;
 pub mod kept;
 mod operator;
 pub mod portal;
+pub mod redis;
 mod service;
 
 use std::{
@@ -54,7 +55,10 @@ impl TrackerService {
         let Some(place) = &self.0.doors.bearer else { return };
         if place.set(Arc::clone(&door)).is_ok() {
             let tracker = self.clone();
-            tokio::spawn(door.run(move |session| tracker.0.directory.end_session(session)));
+            tokio::spawn(door.run(move |session| {
+                let tracker = tracker.clone();
+                tokio::spawn(async move { tracker.0.directory.end_session(session, tracker.0.clock).await });
+            }));
         }
     }
 
@@ -64,13 +68,13 @@ impl TrackerService {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.0.directory.forget(self.0.clock.now());
+            self.0.directory.forget(self.0.clock.now()).await;
         }
     }
 
     /// Whether requests can be granted.
     pub fn ready(&self) -> bool {
-        self.0.doors.ready()
+        self.0.doors.ready() && self.0.directory.ready()
     }
 
     fn bearer(&self) -> Option<&Arc<Bearer>> {

@@ -37,9 +37,10 @@ impl TrackerService {
             (&Method::GET | &Method::HEAD, "/healthz") => Some(sentence(StatusCode::OK, "alive")),
             (&Method::GET | &Method::HEAD, "/readyz") => Some(match self.ready() {
                 true => sentence(StatusCode::OK, "ready"),
-                false => {
-                    sentence(StatusCode::SERVICE_UNAVAILABLE, "not ready: the Portal has not let this tracker in yet")
-                }
+                false => sentence(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "not ready: the Portal has not let this tracker in yet, or Redis is away",
+                ),
             }),
             (&Method::GET, "/metrics") if trusted => Some(self.metrics_page()),
             (&Method::GET, "/operator/reports") if trusted => Some(self.reports()),

@@ -3,11 +3,12 @@
 
 pub mod portal;
 pub mod postgres;
+pub mod redis;
 
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -60,7 +61,7 @@ impl Place {
     /// `ppsp` with these arguments, in this directory, with an environment that says nothing about it.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ppsp"));
-        command.args(args).current_dir(self.0.path());
+        command.args(args).current_dir(self.0.path()).env("HOME", self.0.path()).env_remove("XDG_DATA_HOME");
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PPSP_")) {
             command.env_remove(key);
         }
@@ -72,6 +73,20 @@ impl Place {
         let mut command = self.command(args);
         command.arg("--json");
         Ppsp::start(command)
+    }
+
+    /// Runs it as this user of the machine, with a directory for logins of its own, and says this to it.
+    pub fn run_as<'a>(&self, user: &str, args: impl IntoIterator<Item = &'a str>, say: &str) -> Ended {
+        let mut command = self.command(args);
+        command.arg("--json").env("XDG_DATA_HOME", self.path(user));
+        run_with(command, say)
+    }
+
+    /// The same for a command that goes on.
+    pub fn start_as<'a>(&self, user: &str, args: impl IntoIterator<Item = &'a str>, say: &str) -> Ppsp {
+        let mut command = self.command(args);
+        command.arg("--json").env("XDG_DATA_HOME", self.path(user));
+        Ppsp::start_with(command, say)
     }
 
     /// Runs it to its end.
@@ -89,8 +104,15 @@ impl Place {
 }
 
 /// Runs a command to its end.
-pub fn run(mut command: Command) -> Ended {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+pub fn run(command: Command) -> Ended {
+    run_with(command, "")
+}
+
+/// The same, with this on its standard input.
+pub fn run_with(mut command: Command, say: &str) -> Ended {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Who does not listen is none the worse.
+    _ = child.stdin.take().unwrap().write_all(say.as_bytes());
     let (stdout, stderr) = (collect(child.stdout.take().unwrap()), collect(child.stderr.take().unwrap()));
     let end = Instant::now() + PATIENCE;
     let mut hear = |from: Receiver<String>| match from.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -161,8 +183,14 @@ pub struct Ppsp {
 }
 
 impl Ppsp {
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, "")
+    }
+
+    /// With this on its standard input.
+    pub fn start_with(mut command: Command, say: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        _ = child.stdin.take().unwrap().write_all(say.as_bytes());
         let (sender, events) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {

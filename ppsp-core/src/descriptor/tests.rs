@@ -230,9 +230,10 @@ proptest! {
         new.set_trackers(&[vec![url.clone()]]);
         let read = Descriptor::parse(new.to_xml().as_bytes()).unwrap();
         prop_assert_eq!(read.title().unwrap_or_default(), title.trim());
-        prop_assert_eq!(read.representations()[0].mime.clone().unwrap(), title.clone());
+        let found = &read.representations()[0];
+        prop_assert_eq!(found.mime.as_ref(), Some(&title));
         prop_assert_eq!(read.trackers(), vec![vec![url]]);
-        prop_assert_eq!(read.representations()[0].name.clone().unwrap_or_default(), title);
+        prop_assert_eq!(found.name.clone().unwrap_or_default(), title);
     }
 
     #[test]

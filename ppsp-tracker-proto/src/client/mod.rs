@@ -19,8 +19,8 @@ use rand_core::Rng;
 use tiers::Tiers;
 
 use crate::message::{
-    Action, Code, Connect, Find, PeerAddr, PeerMode, Request, RequestData, Response, Stat, StatReport, SwarmAction,
-    SwarmResult,
+    Action, Code, Connect, Find, MAX_PEERS, PeerAddr, PeerMode, Request, RequestData, Response, Stat, StatReport,
+    SwarmAction,
 };
 
 /// How a client of trackers behaves.
@@ -40,6 +40,8 @@ pub struct ClientConfig {
     pub longest_pause: Duration,
     /// When a better tier is tried again.
     pub look_up_every: Duration,
+    /// How long leaving may take in all.
+    pub leave_within: Duration,
 }
 
 impl Default for ClientConfig {
@@ -52,6 +54,7 @@ impl Default for ClientConfig {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
             look_up_every: Duration::from_secs(600),
+            leave_within: Duration::from_secs(10),
         }
     }
 }
@@ -161,6 +164,10 @@ pub struct TrackerClient {
     next_look_up: Instant,
     /// For each swarm: is it wished to find peers, and from when on that is allowed.
     finds: Vec<(bool, Instant)>,
+    /// To leave as soon as the CONNECT under way is answered.
+    leaves: bool,
+    /// When leaving is over in any case.
+    leave_by: Option<Instant>,
     events: VecDeque<ClientEvent>,
 }
 
@@ -232,6 +239,8 @@ impl TrackerClient {
             prefix: random.next_u32(),
             next_report: now,
             next_look_up: now + config.look_up_every,
+            leaves: false,
+            leave_by: None,
             events: VecDeque::new(),
             random,
         }
@@ -251,24 +260,38 @@ impl TrackerClient {
         }
     }
 
-    /// There are new credentials: what was refused without them goes out again.
-    pub fn authorized(&mut self, now: Instant) {
-        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.phase == Phase::Unauthorized) {
-            pending.phase = Phase::Due(now);
-        }
+    /// Where the peer can be reached from now on; a tracker hears of it with the next registration.
+    pub fn set_addrs(&mut self, addrs: Vec<PeerAddr<'static>>) {
+        self.participation.addrs = addrs;
     }
 
-    /// Ends the registration: LEAVE, said to the tracker as far as it answers. [`ClientEvent::Left`] follows in any case.
+    /// There are new credentials: what was refused without them goes out again, at once the first time.
+    pub fn authorized(&mut self, now: Instant) {
+        let Some(mut pending) = self.pending.take_if(|pending| pending.phase == Phase::Unauthorized) else { return };
+        let pause = if pending.attempts <= 1 { Duration::ZERO } else { self.pause(pending.attempts) };
+        pending.phase = Phase::Due(now + pause);
+        self.pending = Some(pending);
+    }
+
+    /// Ends the registration: LEAVE, said to the tracker as far as it answers, and
+    /// [`leave_within`](ClientConfig::leave_within) at most. [`ClientEvent::Left`] follows in any case.
     pub fn leave(&mut self) {
+        let connects = self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.kind == Kind::Connect && matches!(pending.phase, Phase::Sent(_)));
         match core::mem::replace(&mut self.state, State::Left) {
-            State::In(id) => {
+            State::In(id) if !self.tiers.is_empty() => {
                 self.pending = None;
+                self.tiers.go_home();
                 self.state = State::Leaving(id);
             }
-            State::Out => {
-                self.pending = None;
-                self.event(ClientEvent::Left);
+            // The tracker may have registered us already.
+            State::Out if connects => {
+                self.leaves = true;
+                self.state = State::Out;
             }
+            State::In(_) | State::Out => self.left(),
             other => self.state = other,
         }
     }
@@ -287,6 +310,10 @@ impl TrackerClient {
         };
         match response.code {
             Code::OK => self.succeeded(now, &pending, &response),
+            // Credentials that are refused again and again are as good as none.
+            Code::AUTHENTICATION_REQUIRED if pending.attempts > self.config.attempts => {
+                self.give_up(now, pending, retry_after, Failure::Refused(response.code), false);
+            }
             Code::AUTHENTICATION_REQUIRED => {
                 let tracker = self.tiers.current().to_string();
                 self.pending = Some(Pending { phase: Phase::Unauthorized, ..pending });
@@ -295,9 +322,9 @@ impl TrackerClient {
             // It does not know us, or not any more, or from another address: a new registration.
             Code::FORBIDDEN if matches!(pending.kind, Kind::Find(_) | Kind::Report) => self.state = State::Out,
             code @ (Code::BAD_REQUEST | Code::UNSUPPORTED_VERSION) => {
-                self.give_up(now, pending, Failure::Refused(code), true);
+                self.give_up(now, pending, None, Failure::Refused(code), true);
             }
-            Code::FORBIDDEN => self.give_up(now, pending, Failure::Refused(Code::FORBIDDEN), false),
+            Code::FORBIDDEN => self.give_up(now, pending, None, Failure::Refused(Code::FORBIDDEN), false),
             code => self.failed(now, pending, retry_after, Failure::Refused(code)),
         }
     }
@@ -313,6 +340,9 @@ impl TrackerClient {
 
     /// What is due by time.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.leave_by.is_some_and(|by| by <= now) {
+            return self.left();
+        }
         let late = |pending: &mut Pending| matches!(pending.phase, Phase::Sent(until) if until <= now);
         if let Some(pending) = self.pending.take_if(late) {
             self.failed(now, pending, None, Failure::Unreachable);
@@ -321,6 +351,9 @@ impl TrackerClient {
 
     /// The next request to send.
     pub fn poll_request(&mut self, now: Instant) -> Option<Outgoing> {
+        if matches!(self.state, State::Leaving(_)) && self.leave_by.is_none() {
+            self.leave_by = Some(now + self.config.leave_within);
+        }
         if self.pending.is_none() {
             let (kind, peer_id, data) = self.next_request(now)?;
             self.transactions += 1;
@@ -346,13 +379,16 @@ impl TrackerClient {
         self.events.pop_front()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) and then [`poll_request`](Self::poll_request); `None` while nothing
-    /// will happen without an answer, credentials or a command.
+    /// When to call [`handle_timeout`](Self::handle_timeout) and then [`poll_request`](Self::poll_request); at once while
+    /// events wait. `None` while nothing will happen without an answer, credentials or a command.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.events.is_empty() {
+            return Some(Instant::default());
+        }
         if self.tiers.is_empty() {
             return None;
         }
-        match (&self.pending, &self.state) {
+        let next = match (&self.pending, &self.state) {
             (Some(Pending { phase: Phase::Due(at) | Phase::Sent(at), .. }), _) => Some(*at),
             (Some(_), _) | (None, State::Left) => None,
             (None, State::Out | State::Leaving(_)) => Some(Instant::default()),
@@ -360,7 +396,8 @@ impl TrackerClient {
                 let finds = self.finds.iter().filter(|(wished, _)| *wished).map(|(_, from)| *from);
                 finds.chain([self.next_report]).min()
             }
-        }
+        };
+        next.into_iter().chain(self.leave_by).min()
     }
 
     /// The identifier that the tracker assigned, while registered.
@@ -418,9 +455,15 @@ impl TrackerClient {
 
     fn succeeded(&mut self, now: Instant, pending: &Pending, response: &Response<'_>) {
         self.tiers.helped();
-        self.next_report = now + self.jitter(self.config.report_every);
+        if matches!(pending.kind, Kind::Connect | Kind::Report) {
+            self.next_report = now + self.jitter(self.config.report_every);
+        }
         match pending.kind {
             Kind::Connect => {
+                if response.results.iter().any(|result| result.failed) {
+                    let tracker = self.tiers.current().to_string();
+                    self.event(ClientEvent::Failed { tracker, why: Failure::Refused(Code::FORBIDDEN) });
+                }
                 // A tracker of another make may keep the identifier that we gave.
                 let peer_id = response.peer_id.as_deref().map_or_else(|| self.client.to_string(), ToString::to_string);
                 let reflexive = response.peer_addr.as_ref().map(|addr| SocketAddr::new(addr.ip, addr.port));
@@ -428,86 +471,118 @@ impl TrackerClient {
                 let from = now + self.config.find_every;
                 self.finds.iter_mut().for_each(|find| *find = (false, from));
                 let tracker = self.tiers.current().to_string();
+                if core::mem::take(&mut self.leaves) {
+                    self.state = State::Leaving(peer_id);
+                    return;
+                }
                 self.event(ClientEvent::Registered { tracker, peer_id, reflexive });
             }
             Kind::Find(at) => self.finds[at] = (false, now + self.config.find_every),
             Kind::Report => {}
-            Kind::Leave => {
-                self.state = State::Left;
-                return self.event(ClientEvent::Left);
-            }
+            Kind::Leave => return self.left(),
         }
-        for SwarmResult { swarm_id, peers, failed } in &response.results {
-            let (Some(peers), false) = (peers, *failed) else { continue };
-            if self.participation.swarms.iter().any(|own| *own == **swarm_id) {
-                let addrs = |peer: &crate::message::PeerInfo<'_>| {
-                    peer.addrs
-                        .iter()
-                        .filter(|addr| addr.port != 0)
-                        .map(|addr| SocketAddr::new(addr.ip, addr.port))
-                        .collect()
-                };
-                let peers = peers.iter().map(addrs).collect();
-                self.event(ClientEvent::Peers { swarm: swarm_id.clone().into_owned(), peers });
+        for swarm in self.participation.swarms.clone() {
+            let of = response.results.iter().filter(|result| *result.swarm_id == *swarm && !result.failed);
+            let found: Vec<_> = of.filter_map(|result| result.peers.as_ref()).collect();
+            if found.is_empty() {
+                continue;
             }
+            let peers = found.into_iter().flatten().take(MAX_PEERS).map(|peer| {
+                peer.addrs
+                    .iter()
+                    .filter(|addr| addr.port != 0)
+                    .map(|addr| SocketAddr::new(addr.ip, addr.port))
+                    .collect()
+            });
+            let peers = peers.collect();
+            // A newer list takes the place of one that nobody has taken.
+            self.events.retain(|event| !matches!(event, ClientEvent::Peers { swarm: of, .. } if *of == swarm));
+            self.event(ClientEvent::Peers { swarm, peers });
         }
     }
 
     /// The request goes out again: here after a pause, or at the next tracker.
     fn failed(&mut self, now: Instant, mut pending: Pending, retry_after: Option<Duration>, why: Failure) {
-        if pending.kind == Kind::Leave && pending.attempts >= self.config.attempts {
-            self.state = State::Left;
-            return self.event(ClientEvent::Left);
-        }
-        if pending.attempts < self.config.attempts {
-            let pause = self.config.first_pause.saturating_mul(1 << (pending.attempts - 1).min(16));
-            let pause = self.jitter(pause.min(self.config.longest_pause));
+        if pending.attempts < self.config.attempts && !self.leaves {
+            let pause = self.pause(pending.attempts);
             pending.phase = Phase::Due(now + pause.max(retry_after.unwrap_or_default().min(MOST_RETRY_AFTER)));
             self.pending = Some(pending);
             return;
         }
-        self.give_up(now, pending, why, false);
+        self.give_up(now, pending, retry_after, why, false);
     }
 
     /// The next tracker is asked, with the same request: a node of the same service knows us, another one will say that it does
     /// not.
-    fn give_up(&mut self, now: Instant, mut pending: Pending, why: Failure, for_good: bool) {
-        let tracker = self.tiers.current().to_string();
-        if pending.kind == Kind::Leave {
-            self.state = State::Left;
-            return self.event(ClientEvent::Left);
+    fn give_up(
+        &mut self,
+        now: Instant,
+        mut pending: Pending,
+        retry_after: Option<Duration>,
+        why: Failure,
+        for_good: bool,
+    ) {
+        if pending.kind == Kind::Leave || self.leaves {
+            return self.left();
         }
+        let tracker = self.tiers.current().to_string();
         self.event(ClientEvent::Failed { tracker, why });
+        pending.attempts = 0;
+        // A better tracker that was only tried: the one that helps has not been silent for long, and shall not be.
+        let rounds = if !for_good && self.tiers.go_home() {
+            0
+        } else if for_good {
+            self.tiers.strike_out()
+        } else {
+            self.tiers.next()
+        };
+        if self.tiers.is_empty() {
+            return;
+        }
         // Rounds without help: the pauses between them grow.
-        let rounds = if for_good { self.tiers.strike_out() } else { self.tiers.next() };
         let pause = match rounds {
             0 => Duration::ZERO,
-            rounds => {
-                let pause = self.config.first_pause.saturating_mul(2 << rounds.min(16));
-                self.jitter(pause.min(self.config.longest_pause))
-            }
+            rounds => self.pause(rounds.saturating_add(2)).max(retry_after.unwrap_or_default().min(MOST_RETRY_AFTER)),
         };
-        pending.attempts = 0;
         pending.phase = Phase::Due(now + pause);
         self.pending = Some(pending);
     }
 
+    fn left(&mut self) {
+        (self.pending, self.state, self.leave_by, self.leaves) = (None, State::Left, None, false);
+        self.event(ClientEvent::Left);
+    }
+
+    /// Before the next attempt, after so many.
+    fn pause(&mut self, attempts: u32) -> Duration {
+        let pause = self.config.first_pause.saturating_mul(1 << attempts.saturating_sub(1).min(16));
+        self.jitter(pause.min(self.config.longest_pause))
+    }
+
     fn jitter(&mut self, span: Duration) -> Duration {
         let quarter = span / 4;
-        let part = (u64::from(self.random.next_u32()) * quarter.as_micros() as u64) >> 31;
-        span - quarter + Duration::from_micros(part)
+        let part = (u128::from(self.random.next_u32()) * quarter.as_micros()) >> 31;
+        span - quarter + Duration::from_micros(u64::try_from(part).unwrap_or(u64::MAX))
     }
 
     fn event(&mut self, event: ClientEvent) {
-        // Nobody takes them: the oldest make room.
-        if self.events.len() == MAX_EVENTS {
-            self.events.pop_front();
+        // Nobody takes them. There is one list of peers for each swarm; of the others what matters least makes room.
+        if self.events.len() >= MAX_EVENTS {
+            let least = |event: &ClientEvent| {
+                matches!(
+                    event,
+                    ClientEvent::Failed { .. } | ClientEvent::Unauthorized { .. } | ClientEvent::Registered { .. }
+                )
+            };
+            if let Some(at) = self.events.iter().position(least) {
+                self.events.remove(at);
+            }
         }
         self.events.push_back(event);
     }
 }
 
-/// Events that wait at most.
+/// Events that wait, lists of peers not counted.
 const MAX_EVENTS: usize = 64;
 /// The longest `Retry-After` that is honoured.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(300);

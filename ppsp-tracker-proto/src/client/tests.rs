@@ -45,6 +45,11 @@ fn answer(to: &Outgoing, code: Code, peer_id: Option<&str>) -> Vec<u8> {
     out
 }
 
+/// What happened since.
+fn events(client: &mut TrackerClient) -> Vec<ClientEvent> {
+    core::iter::from_fn(|| client.poll_event()).collect()
+}
+
 fn registered(of: &[&[&str]]) -> TrackerClient {
     let mut client = client(of);
     let request = client.poll_request(START).unwrap();
@@ -90,6 +95,7 @@ fn pauses_grow_while_nobody_answers_and_are_kept_when_asked_for() {
         let request = client.poll_request(now).unwrap();
         times.push(now);
         client.handle_failure(now, request.id);
+        events(&mut client);
         now = now.max(client.poll_timeout().unwrap());
     }
     let pauses: Vec<_> = times.windows(2).map(|pair| pair[1].saturating_since(pair[0])).collect();
@@ -99,6 +105,7 @@ fn pauses_grow_while_nobody_answers_and_are_kept_when_asked_for() {
     let request = client.poll_request(now).unwrap();
     let busy = answer(&request, Code::UNAVAILABLE, None);
     client.handle_response(now, request.id, Some(Duration::from_secs(120)), &busy);
+    events(&mut client);
     assert_eq!(client.poll_timeout(), Some(now + Duration::from_secs(120)));
 }
 
@@ -146,6 +153,7 @@ fn who_will_never_help_is_not_asked_again() {
     let request = client.poll_request(START).unwrap();
     assert_eq!(request.tracker, "https://b/");
     client.handle_response(START, request.id, None, &answer(&request, Code::BAD_REQUEST, None));
+    events(&mut client);
     assert_eq!((client.poll_timeout(), client.poll_request(START)), (None, None));
     client.leave();
     assert!(core::iter::from_fn(|| client.poll_event()).any(|event| event == ClientEvent::Left));
@@ -186,6 +194,7 @@ fn a_better_tier_is_tried_again() {
             "https://a/" => client.handle_failure(now, request.id),
             _ => client.handle_response(now, request.id, None, &answer(&request, Code::OK, Some("b's"))),
         }
+        events(&mut client);
         now = now.max(client.poll_timeout().unwrap());
     }
     let mut asked = BTreeSet::new();
@@ -195,9 +204,152 @@ fn a_better_tier_is_tried_again() {
             asked.insert(request.tracker.clone());
             client.handle_response(now, request.id, None, &answer(&request, Code::OK, None));
         }
+        events(&mut client);
         now = now.max(client.poll_timeout().unwrap());
     }
     assert!(asked.contains("https://a/"), "{asked:?}");
+}
+
+#[test]
+fn leaving_ends_whatever_the_tracker_does() {
+    // No tracker is left that would ever help.
+    let mut client = registered(&[&["https://a/"]]);
+    let now = client.poll_timeout().unwrap();
+    let report = client.poll_request(now).unwrap();
+    client.handle_response(now, report.id, None, &answer(&report, Code::BAD_REQUEST, None));
+    client.leave();
+    assert_eq!(events(&mut client).last(), Some(&ClientEvent::Left));
+    // It wants credentials that nobody has; it is busy for minutes.
+    for (code, retry_after) in [(Code::AUTHENTICATION_REQUIRED, None), (Code::UNAVAILABLE, Some(ms(300_000)))] {
+        let mut client = registered(&[&["https://a/"]]);
+        client.leave();
+        let leave = client.poll_request(START).unwrap();
+        client.handle_response(START, leave.id, retry_after, &answer(&leave, code, None));
+        events(&mut client);
+        let end = client.poll_timeout().unwrap();
+        assert!(end.saturating_since(START) <= ClientConfig::default().leave_within, "{code:?}");
+        client.handle_timeout(end);
+        assert_eq!((events(&mut client).last(), client.poll_timeout()), (Some(&ClientEvent::Left), None));
+    }
+}
+
+#[test]
+fn who_leaves_while_it_registers_is_not_forgotten_there() {
+    let mut client = client(&[&["https://a/"]]);
+    let connect = client.poll_request(START).unwrap();
+    client.leave();
+    client.handle_response(START, connect.id, None, &answer(&connect, Code::OK, Some("assigned")));
+    let leave = client.poll_request(START).unwrap();
+    assert_eq!(Request::read(&leave.body).unwrap().peer_id, "assigned");
+    client.handle_response(START, leave.id, None, &answer(&leave, Code::OK, None));
+    assert_eq!(events(&mut client), [ClientEvent::Left]);
+}
+
+#[test]
+fn credentials_that_are_refused_are_not_shown_again_and_again() {
+    let mut client = client(&[&["https://a/"]]);
+    let mut requests = 0;
+    while let Some(request) = client.poll_request(START) {
+        requests += 1;
+        client.handle_response(START, request.id, None, &answer(&request, Code::AUTHENTICATION_REQUIRED, None));
+        client.authorized(START);
+    }
+    assert!((2..10).contains(&requests), "{requests} at one instant");
+}
+
+#[test]
+fn reports_go_on_while_peers_are_short() {
+    let mut client = registered(&[&["https://a/"]]);
+    let (mut now, mut heard, mut silence) = (START, START, Duration::ZERO);
+    while now.saturating_since(START) < ms(3_600_000) {
+        client.find("s");
+        now = now.max(client.poll_timeout().unwrap());
+        let Some(request) = client.poll_request(now) else { continue };
+        if matches!(Request::read(&request.body).unwrap().data, RequestData::StatReport(_)) {
+            silence = silence.max(now.saturating_since(heard));
+            heard = now;
+        }
+        client.handle_response(now, request.id, None, &answer(&request, Code::OK, None));
+    }
+    assert!(heard > START && silence <= ms(60_000), "{silence:?}");
+}
+
+#[test]
+fn an_answer_that_says_when_is_heeded_at_every_tracker() {
+    let mut client = registered(&[&["https://a/"]]);
+    let mut now = client.poll_timeout().unwrap();
+    for _ in 0..4 {
+        let request = client.poll_request(now).unwrap();
+        client.handle_response(now, request.id, Some(ms(120_000)), &answer(&request, Code::UNAVAILABLE, None));
+        events(&mut client);
+        let then = client.poll_timeout().unwrap();
+        assert!(then.saturating_since(now) >= ms(120_000));
+        now = then;
+    }
+}
+
+#[test]
+fn a_swarm_has_one_list_however_often_it_is_named() {
+    let mut client = client(&[&["https://a/"]]);
+    let request = client.poll_request(START).unwrap();
+    let read = Request::read(&request.body).unwrap();
+    let mut response = Response::empty(Code::OK, read.transaction_id.clone());
+    let one = crate::message::SwarmResult { swarm_id: "s".into(), peers: Some(vec![]), ..Default::default() };
+    response.results = vec![one; 200];
+    let mut body = Vec::new();
+    response.write(&mut body);
+    client.handle_response(START, request.id, None, &body);
+    assert_eq!(client.poll_timeout(), Some(Instant::default()), "events wait");
+    let happened = events(&mut client);
+    assert!(matches!(happened[..], [ClientEvent::Registered { .. }, ClientEvent::Peers { .. }]), "{happened:?}");
+}
+
+/// To look whether a better tracker is back must not cost the registration at the one that helps.
+#[test]
+fn looking_up_is_never_long_silence() {
+    let mut client = client(&[&["https://a1/", "https://a2/", "https://a3/"], &["https://b/"]]);
+    let (mut now, mut last, mut silence) = (START, None, Duration::ZERO);
+    let mut tried = BTreeSet::new();
+    while now.saturating_since(START) < ms(4_000_000) {
+        client.handle_timeout(now);
+        if let Some(request) = client.poll_request(now) {
+            if request.tracker == "https://b/" {
+                silence = silence.max(last.map_or(Duration::ZERO, |last| now.saturating_since(last)));
+                last = Some(now);
+                client.handle_response(now, request.id, None, &answer(&request, Code::OK, Some("b's")));
+            } else if last.is_some() {
+                tried.insert(request.tracker);
+            }
+        }
+        events(&mut client);
+        now = now.max(client.poll_timeout().unwrap());
+    }
+    assert!(silence < ms(90_000), "{silence:?}");
+    assert_eq!(tried.len(), 3, "each in its turn");
+}
+
+/// RFC 7846 §1.2.2: tier by tier.
+#[test]
+fn a_tier_is_asked_whole_before_the_next() {
+    let mut client = client(&[&["https://a1/", "https://a2/"], &["https://b/"]]);
+    let mut now = START;
+    let lose = |client: &mut TrackerClient, now: &mut Instant| {
+        let first = client.poll_request(*now).unwrap();
+        let mut request = first.clone();
+        while request.tracker == first.tracker {
+            client.handle_failure(*now, request.id);
+            events(client);
+            *now = (*now).max(client.poll_timeout().unwrap());
+            request = client.poll_request(*now).unwrap();
+        }
+        client.handle_response(*now, request.id, None, &answer(&request, Code::OK, Some("id")));
+        events(client);
+        *now = client.poll_timeout().unwrap();
+        (first.tracker, request.tracker)
+    };
+    let (first, second) = lose(&mut client, &mut now);
+    let (again, third) = lose(&mut client, &mut now);
+    assert_eq!((second, first), (again, third), "both of the first tier");
 }
 
 /// Allows everything.
@@ -229,6 +381,7 @@ proptest! {
         let mut now = START;
         let mut last_heard = None;
         for fate in fates.iter().copied().chain([9; 10]) {
+            events(&mut client);
             now = now.max(client.poll_timeout().unwrap());
             client.handle_timeout(now);
             tracker.handle_timeout(now);
@@ -253,7 +406,6 @@ proptest! {
             } else {
                 client.handle_response(now, request.id, None, &body);
             }
-            while client.poll_event().is_some() {}
         }
         // The last ten went through.
         prop_assert!(client.peer_id().is_some());
@@ -269,5 +421,10 @@ proptest! {
         client.handle_response(START, request.id, None, &answer(&request, Code(code), Some("x")));
         client.handle_response(START, request.id, None, &bytes);
         while client.poll_event().is_some() {}
+    }
+
+    #[test]
+    fn whatever_happens(script in prop::collection::vec(any::<u8>(), 0..400)) {
+        crate::fuzzing::tracker_client(&script);
     }
 }

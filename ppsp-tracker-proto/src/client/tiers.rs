@@ -11,8 +11,14 @@ pub(super) struct Tiers {
     /// Each with the number of its tier.
     order: Vec<(usize, String)>,
     current: usize,
-    /// Trackers that failed since one helped.
+    /// Trackers of the current tier that failed since one of it helped.
     failed: usize,
+    /// Times that all trackers failed since one helped.
+    rounds: u32,
+    /// While a better tier is tried: the tracker that helps meanwhile.
+    home: Option<usize>,
+    /// Which tracker of a better tier is tried next.
+    trials: usize,
 }
 
 impl Tiers {
@@ -25,7 +31,7 @@ impl Tiers {
             }
             order.extend(tier.into_iter().map(|url| (number, url)));
         }
-        Self { order, current: 0, failed: 0 }
+        Self { order, current: 0, failed: 0, rounds: 0, home: None, trials: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -36,35 +42,71 @@ impl Tiers {
         self.order.get(self.current).map_or("", |(_, url)| url)
     }
 
-    /// The current one helped.
+    /// The current one helped: it stays.
     pub(super) fn helped(&mut self) {
-        self.failed = 0;
+        (self.failed, self.rounds, self.home) = (0, 0, None);
     }
 
-    /// The current one failed: the next is asked, after the last the first again. How many rounds were made without help.
+    /// The current one failed: the others of its tier are asked, then the next tier, after the last the first again. How many
+    /// rounds were made without help.
     pub(super) fn next(&mut self) -> u32 {
+        let Some(&(tier, _)) = self.order.get(self.current) else { return self.rounds };
+        let first = self.order.iter().position(|(other, _)| *other == tier).unwrap_or(0);
+        let count = self.order.iter().filter(|(other, _)| *other == tier).count();
         self.failed += 1;
-        let count = self.order.len().max(1);
-        self.current = (self.current + 1) % count;
-        u32::try_from(self.failed / count).unwrap_or(u32::MAX)
+        if self.failed < count {
+            self.current = first + (self.current - first + 1) % count;
+        } else {
+            self.failed = 0;
+            self.current = first + count;
+            if self.current >= self.order.len() {
+                self.current = 0;
+                self.rounds = self.rounds.saturating_add(1);
+            }
+        }
+        self.rounds
     }
 
     /// The current one will never help.
     pub(super) fn strike_out(&mut self) -> u32 {
-        if self.current < self.order.len() {
-            self.order.remove(self.current);
+        let struck = self.current;
+        let rounds = match self.home.take() {
+            Some(home) => {
+                self.current = home;
+                self.rounds
+            }
+            None => {
+                let rounds = self.next();
+                // It no longer counts among those of its tier.
+                self.failed = self.failed.saturating_sub(1);
+                rounds
+            }
+        };
+        if struck < self.order.len() {
+            self.order.remove(struck);
+        }
+        if self.current > struck {
+            self.current -= 1;
         }
         if self.current >= self.order.len() {
             self.current = 0;
         }
-        u32::try_from(self.failed / self.order.len().max(1)).unwrap_or(u32::MAX)
+        rounds
     }
 
-    /// Goes back to the first tier, if the current one is of another.
+    /// Tries one tracker of a better tier, if there is a better one.
     pub(super) fn look_up(&mut self) {
-        let tier = |at: usize| self.order.get(at).map(|(tier, _)| *tier);
-        if tier(self.current) != tier(0) {
-            self.current = 0;
+        let Some(&(tier, _)) = self.order.get(self.current) else { return };
+        let better = self.order.iter().take_while(|(other, _)| *other < tier).count();
+        if better > 0 {
+            self.home = Some(self.current);
+            self.current = self.trials % better;
+            self.trials += 1;
         }
+    }
+
+    /// The better one failed: back to the one that helps. `false` where none is being tried.
+    pub(super) fn go_home(&mut self) -> bool {
+        self.home.take().map(|home| self.current = home).is_some()
     }
 }

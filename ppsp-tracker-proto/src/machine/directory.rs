@@ -223,19 +223,22 @@ impl Directory {
         }
     }
 
-    /// Members by chance, each at most once: at most `count` of one kind, the asker's session left out.
+    /// Members by chance, each at most once: at most `count` of one kind, the asker left out.
     pub(super) fn sample(
         &self,
         number: SwarmNumber,
         mode: PeerMode,
         count: usize,
-        session: u128,
+        asker: Place,
         random: &mut ChaCha8Rng,
         out: &mut Vec<Place>,
     ) {
         let Some(members) = self.swarm(number).map(|swarm| swarm.of(mode)) else { return };
         let begun = out.len();
-        let fits = |place: &Place| self.get(*place).is_some_and(|entry| entry.peer.principal.session != session);
+        let Some(own) = self.get(asker) else { return };
+        let fits = |place: &Place| {
+            *place != asker && self.get(*place).is_some_and(|entry| !entry.peer.is_same_peer(&own.peer))
+        };
         let mut below = |bound: usize| ((u64::from(random.next_u32()) * bound as u64) >> 32) as usize;
         if members.len() <= 2 * count {
             // Few: shuffled, as far as needed. Those that fit gather in front.

@@ -14,15 +14,14 @@ use core::{net::IpAddr, time::Duration};
 use directory::{Directory, Entry, Place, Seat, SwarmNumber};
 use ppsp_core::{Identifier, Instant};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-pub use reports::{Flag, Inconsistency, check_step, check_totals};
+pub use reports::{Flag, Flags, Inconsistency, check_step, check_totals};
 pub use selection::{ListPolicy, Shares, Wanted, rank};
 use transactions::{Seen, Transactions};
 
 use crate::{
-    Gate, Next, Principal, decide,
+    Gate, Next, Principal, decide, is_registered, may_see,
     message::{Action, Code, PeerInfo, PeerMode, PeerNum, Request, RequestData, Response, StatReport, SwarmResult},
-    reachable,
-    registration::{Ability, Addr, Registration},
+    registration::{Ability, Addr, Progress, Registration},
 };
 
 /// What a tracker allows and how long it waits.
@@ -89,7 +88,7 @@ pub struct Tracker {
     random: ChaCha8Rng,
     directory: Directory,
     transactions: Transactions,
-    flags: reports::Flags,
+    flags: Flags,
     stats: TrackerStats,
     drawn: Vec<Place>,
 }
@@ -136,7 +135,7 @@ impl Tracker {
             random: ChaCha8Rng::from_seed(seed),
             directory: Directory::default(),
             transactions: Transactions::new(config.max_answers, config.keep_answers),
-            flags: reports::Flags::default(),
+            flags: Flags::default(),
             stats: TrackerStats::default(),
             drawn: Vec::new(),
         }
@@ -223,8 +222,8 @@ impl Tracker {
     }
 
     /// Reports that could not be true, in all.
-    pub const fn flag_count(&self) -> u64 {
-        self.flags.count
+    pub fn flag_count(&self) -> u64 {
+        self.flags.count()
     }
 
     fn answer(&mut self, now: Instant, context: &Context<'_>, body: &[u8], out: &mut Vec<u8>) -> Code {
@@ -274,23 +273,10 @@ impl Tracker {
         out: &mut Vec<u8>,
     ) -> Result<(), Code> {
         let remote = context.remote.to_canonical();
-        let known = match request.peer_id.parse::<Identifier>() {
-            Ok(id) => match self.directory.find(&id) {
-                Some(place) => {
-                    let peer = self.directory.get(place).map(|entry| &entry.peer);
-                    let own = peer.is_some_and(|peer| peer.principal == principal && peer.remote == remote);
-                    // Another client's, or of another address.
-                    if !own || !context.gate.assigned(id, &principal, remote) {
-                        return Err(Code::FORBIDDEN);
-                    }
-                    Some(place)
-                }
-                // The first CONNECT names the client. Anything else is unknown here, or was proposed by the peer itself.
-                None if id == principal.client => None,
-                None => return Err(Code::FORBIDDEN),
-            },
-            Err(_) => return Err(Code::FORBIDDEN),
-        };
+        let id = request.peer_id.parse::<Identifier>().map_err(|_| Code::FORBIDDEN)?;
+        let found = self.directory.find(&id);
+        let peer = found.and_then(|place| self.directory.get(place)).map(|entry| &entry.peer);
+        let known = if is_registered(id, peer, &principal, remote, context.gate)? { found } else { None };
         let mut joined: Vec<(&str, PeerMode)> = Vec::new();
         if let Some(entry) = known.and_then(|place| self.directory.get(place)) {
             joined.extend(entry.peer.memberships.iter().map(|one| (self.directory.name(one.swarm.swarm), one.mode)));
@@ -334,15 +320,9 @@ impl Tracker {
                     return Err(code);
                 }
                 let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
-                if !connect.addrs.is_empty() || known.is_none() {
-                    entry.peer.addrs = addrs(&reachable(&connect.addrs, remote));
-                }
-                if let Some(said) = &connect.peer_num {
-                    entry.peer.ability.update(said);
-                }
+                entry.peer.hear(connect, known.is_none());
                 response.peer_id = Some(Cow::Owned(alloc::string::ToString::to_string(&entry.id)));
-                let reflexive = |addr: &&Addr| addr.kind == crate::message::AddrKind::Reflexive && addr.ip == remote;
-                response.peer_addr = entry.peer.addrs.iter().find(reflexive).map(Addr::to_message);
+                response.peer_addr = entry.peer.reflexive();
                 for action in &connect.actions {
                     let mut result =
                         SwarmResult { swarm_id: Cow::Borrowed(&action.swarm_id), ..SwarmResult::default() };
@@ -468,7 +448,6 @@ impl Tracker {
         let leeches_with_content = directory.swarm(number).map_or(0, |swarm| swarm.leeches_with_content as usize);
         let wanted = Wanted { mode, joins, scope, addrs: &asker.peer.addrs, leeches_with_content };
         let shares = config.lists.shares(&wanted);
-        let session = asker.peer.principal.session;
         let look = |place: &Place| match directory.get(*place) {
             Some(entry) => (entry.peer.ability, &entry.peer.addrs[..]),
             None => (Ability::default(), &[][..]),
@@ -478,7 +457,7 @@ impl Tracker {
             drawn.clear();
             // Some of those that are drawn may stand in the list already.
             let draws = config.lists.draws(&wanted, count + chosen.len());
-            directory.sample(number, of, draws, session, random, drawn);
+            directory.sample(number, of, draws, place, random, drawn);
             rank(&wanted, drawn, look);
             chosen
                 .extend(drawn.iter().copied().filter(|place| !chosen.contains(place)).take(count).collect::<Vec<_>>());
@@ -502,19 +481,17 @@ impl Tracker {
             let number = self.directory.swarm_by_name(&stat.swarm_id).ok_or(Code::INTERNAL)?;
             let entry = self.directory.get_mut(place).ok_or(Code::INTERNAL)?;
             let (peer, since) = (entry.id, self.config.track_timer);
-            entry.peer.ability.links = u32::try_from(stat.concurrent_links).unwrap_or(u32::MAX);
-            entry.peer.ability.bandwidth =
-                entry.peer.ability.bandwidth.max(u32::try_from(stat.available_bandwidth).unwrap_or(u32::MAX));
+            entry.peer.ability.report(stat);
             let Some(membership) = entry.peer.memberships.iter_mut().find(|one| one.swarm.swarm == number) else {
                 return Err(Code::INTERNAL);
             };
-            let sent = check_step(membership.uploaded, stat.uploaded_bytes, since);
-            let received = check_step(membership.downloaded, stat.downloaded_bytes, since);
-            let begins = membership.mode == PeerMode::Leech && membership.downloaded == 0 && stat.downloaded_bytes > 0;
-            let ends = membership.mode == PeerMode::Leech && membership.downloaded > 0 && stat.downloaded_bytes == 0;
-            (membership.uploaded, membership.downloaded) = (stat.uploaded_bytes, stat.downloaded_bytes);
+            let Progress { sent, received, content } = membership.report(stat, since);
             let Some(swarm) = self.directory.swarm_mut(number) else { continue };
-            swarm.leeches_with_content = swarm.leeches_with_content + u32::from(begins) - u32::from(ends);
+            match content {
+                Some(true) => swarm.leeches_with_content += 1,
+                Some(false) => swarm.leeches_with_content -= 1,
+                None => {}
+            }
             swarm.uploaded = swarm.uploaded.saturating_add(sent.unwrap_or(0));
             swarm.downloaded = swarm.downloaded.saturating_add(received.unwrap_or(0));
             let totals = check_totals(swarm.uploaded, swarm.downloaded);
@@ -527,29 +504,8 @@ impl Tracker {
     }
 }
 
-/// May the principal take part in the swarms whose peers an answer names?
-fn may_see(request: &Request<'_>, principal: &Principal, gate: &dyn Gate) -> bool {
-    let may = |swarm: &str, mode| gate.may(principal, swarm, mode);
-    match &request.data {
-        RequestData::Connect(connect) => connect.actions.iter().all(|action| {
-            action.action.known() != Some(Action::Join)
-                || action.peer_mode.known().is_some_and(|mode| may(&action.swarm_id, mode))
-        }),
-        RequestData::Find(find) => [PeerMode::Leech, PeerMode::Seeder].iter().any(|mode| may(&find.swarm_id, *mode)),
-        RequestData::StatReport(_) => true,
-    }
-}
-
 impl core::fmt::Debug for Tracker {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Tracker").field("peers", &self.peer_count()).field("stats", &self.stats).finish_non_exhaustive()
     }
-}
-
-fn addrs(reachable: &[crate::message::PeerAddr<'_>]) -> Box<[Addr]> {
-    let mut addrs: Vec<Addr> = reachable.iter().map(Addr::of).collect();
-    // The observed one comes last from there and goes first here among equals: others can reach it, most likely.
-    addrs.reverse();
-    addrs.sort_by_key(|addr| core::cmp::Reverse(addr.priority));
-    addrs.into()
 }

@@ -42,15 +42,16 @@ impl Inconsistency {
     }
 }
 
-/// The last flags.
+/// The last flags, some hundreds of them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flags {
+pub struct Flags {
     last: VecDeque<Flag>,
-    pub(super) count: u64,
+    count: u64,
 }
 
 impl Flags {
-    pub(super) fn raise(&mut self, flag: Flag) {
+    /// Adds one; the oldest makes room.
+    pub fn raise(&mut self, flag: Flag) {
         self.count += 1;
         if self.last.len() == KEPT {
             self.last.pop_front();
@@ -58,7 +59,13 @@ impl Flags {
         self.last.push_back(flag);
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Flag> {
+    /// All there have been.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The last ones, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Flag> {
         self.last.iter()
     }
 }

@@ -161,12 +161,25 @@ const SEEDER: PeerMode = PeerMode::Seeder;
 const LEECH: PeerMode = PeerMode::Leech;
 
 #[test]
+fn who_registers_twice_does_not_find_itself() {
+    let mut world = World::new(TrackerConfig::default());
+    let (first, again) = (world.join(1, "s", LEECH), world.join(1, "s", LEECH));
+    assert_ne!(first, again);
+    assert!(world.find(1, &again, "s").peers["s"].is_empty());
+    // Another process of the same login, which listens at another port, is another peer.
+    let client = principal(1).client.to_string();
+    let other = Connect { peer_num: None, addrs: vec![host(5000)], actions: vec![act("s", JOIN, SEEDER)] };
+    let other = world.ask(1, &client, RequestData::Connect(other)).id;
+    assert_eq!(world.find(1, &again, "s").peers["s"], [other]);
+}
+
+#[test]
 fn a_session_from_the_first_request_to_the_last() {
     let mut world = World::new(TrackerConfig::default());
     let seed = world.join(1, "s", SEEDER);
     let client = principal(2).client.to_string();
     let answer = world.connect(2, &client, &[("s", JOIN, LEECH)], None);
-    assert_eq!(answer.peers["s"], [seed.clone()]);
+    assert_eq!(answer.peers["s"], core::slice::from_ref(&seed));
     // RFC 7846 §4.1.1: the public address, with the attribute REFLEXIVE.
     let reflexive = answer.reflexive.unwrap();
     assert_eq!((reflexive.ip, reflexive.port), (ip(2), 4002));
@@ -174,8 +187,8 @@ fn a_session_from_the_first_request_to_the_last() {
     let leech = answer.id;
     assert_eq!(world.alive(2, &leech), Code::OK);
     assert_eq!(world.stat(2, &leech, "s", 0, 1000).code, Code::OK);
-    assert_eq!(world.find(2, &leech, "s").peers["s"], [seed.clone()]);
-    assert_eq!(world.find(1, &seed, "s").peers["s"], [leech.clone()]);
+    assert_eq!(world.find(2, &leech, "s").peers["s"], core::slice::from_ref(&seed));
+    assert_eq!(world.find(1, &seed, "s").peers["s"], core::slice::from_ref(&leech));
     // Another channel, in one request; then the end.
     let answer = world.connect(2, &leech, &[("s", LEAVE, LEECH), ("t", JOIN, LEECH)], None);
     assert_eq!((answer.code, answer.id == leech), (Code::OK, true));

@@ -3,6 +3,7 @@
 mod cores;
 mod memory;
 mod processes;
+mod tracker;
 
 use std::{
     fs::File,
@@ -23,6 +24,8 @@ use crate::{
     },
     net::Counters,
 };
+
+pub(super) use tracker::run as run_tracker;
 
 /// What is to be moved, and how.
 #[derive(Clone, Debug)]

@@ -16,23 +16,27 @@ struct Shown {
 }
 
 #[derive(Deserialize)]
-pub(super) struct After {
+pub(super) struct Sought {
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    what: String,
     #[serde(default)]
     after: String,
 }
 
-/// `GET /api/v1/audit?after=`: the newest first; `after` is the entry to go on with.
+/// `GET /api/v1/audit?who=&what=&after=`: the newest first; `after` is the entry to go on with.
 pub(super) async fn list(
     State(portal): State<Portal>,
     caller: Caller,
-    Asked(After { after }): Asked<After>,
+    Asked(Sought { who, what, after }): Asked<Sought>,
 ) -> Result<impl IntoResponse, Refusal> {
     #[derive(Serialize)]
     struct List {
         entries: Vec<Shown>,
         after: Option<String>,
     }
-    let entries = portal.audit(&caller, &after).await?;
+    let entries = portal.audit(&caller, &who, &what, &after).await?;
     let after = entries.last().map(|entry| entry.id.clone());
     let shown = entries.into_iter().map(|entry| Shown {
         id: entry.id,

@@ -16,7 +16,7 @@ mod users;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts, Query, Request},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, OptionalFromRequestParts, Query, Request, State},
     response::{IntoResponse, Response},
     routing::{delete, get, patch, post, put},
 };
@@ -27,7 +27,7 @@ use ppsp_auth::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Caller, Portal, Refusal, sign_in::REALM};
+use super::{Caller, Portal, Refusal, pages, sign_in::REALM};
 
 /// All routes.
 pub(super) fn routes() -> Router<Portal> {
@@ -62,11 +62,20 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .fallback(async || Refusal::NotFound("there is nothing at this address"))
+        .fallback(missing)
         .method_not_allowed_fallback(async || {
             let body = Json(Error { error: "method_not_allowed", message: "this address has other methods".into() });
             (StatusCode::METHOD_NOT_ALLOWED, body)
         })
+}
+
+/// What is at no address: a page for browsers, which say that they read those.
+async fn missing(State(portal): State<Portal>, headers: HeaderMap) -> Response {
+    let reads_pages = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if reads_pages.is_some_and(|accept| accept.contains("text/html")) {
+        return pages::missing(portal, headers).await;
+    }
+    Refusal::NotFound("there is nothing at this address").into_response()
 }
 
 /// The most bytes of a request's body.

@@ -18,6 +18,30 @@ pub struct Entry {
     pub about: String,
 }
 
+/// What entries tell of.
+pub const WHATS: [&str; 20] = [
+    "add user",
+    "allow",
+    "ban",
+    "deny",
+    "end session",
+    "enrol",
+    "first start",
+    "new signing key",
+    "publish",
+    "refresh token used twice",
+    "remove content",
+    "remove policy",
+    "reset admin",
+    "set groups",
+    "set password",
+    "set role",
+    "set tracker",
+    "sign in",
+    "sign out",
+    "unban",
+];
+
 /// Adds an entry, in the transaction that makes the change.
 pub fn add(tx: &mut Tx<'_>, unix_now: u64, who: &str, what: &str, about: &str) -> Result<(), DbError> {
     tx.execute(
@@ -27,12 +51,14 @@ pub fn add(tx: &mut Tx<'_>, unix_now: u64, who: &str, what: &str, about: &str) -
     .map(drop)
 }
 
-/// So many entries that are older than this identifier (the newest where it is empty), newest first.
-pub fn list(tx: &mut Tx<'_>, before: &str, most: u64) -> Result<Vec<Entry>, DbError> {
+/// So many entries that are older than this identifier (the newest where it is empty), newest first: of this user and of this
+/// kind, where they are not empty.
+pub fn list(tx: &mut Tx<'_>, who: &str, what: &str, before: &str, most: u64) -> Result<Vec<Entry>, DbError> {
     // Behind every identifier, none of which has a letter after f.
     let before = if before.is_empty() { "g" } else { before };
-    let sql = "SELECT id, at, who, what, about FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    let rows = tx.rows(sql, params![before, most])?;
+    let sql = "SELECT id, at, who, what, about FROM audit WHERE id < $1 AND ($3 = '' OR who = $3) \
+               AND ($4 = '' OR what = $4) ORDER BY id DESC LIMIT $2";
+    let rows = tx.rows(sql, params![before, most, who, what])?;
     Ok(rows.into_iter().map(|(id, at, who, what, about)| Entry { id, at, who, what, about }).collect())
 }
 

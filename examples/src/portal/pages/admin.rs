@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     http::Remote,
-    portal::{Caller, Portal, Refusal, accounts::Change, trackers::State as TrackerState},
+    portal::{Caller, Portal, Refusal, accounts::Change, db::audit, trackers::State as TrackerState},
 };
 
 /// A user as a page shows it.
@@ -281,27 +281,48 @@ struct Line {
 #[template(path = "audit.html")]
 struct AuditPage {
     frame: Frame,
+    who: String,
+    what: String,
+    /// What there is to choose from.
+    whats: &'static [&'static str],
     lines: Vec<Line>,
     next: Option<String>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct Sought {
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    what: String,
+    #[serde(default)]
+    after: String,
+}
+
 /// `GET /admin/audit`.
-pub(super) async fn audit(
+pub(super) async fn audit_log(
     State(portal): State<Portal>,
     Visitor(caller): Visitor,
-    Query(After { after }): Query<After>,
+    Query(Sought { who, what, after }): Query<Sought>,
 ) -> Response {
     let frame = Frame::of(&portal, &caller, "Audit log");
-    match portal.audit(&caller, &after).await {
+    match portal.audit(&caller, who.trim(), &what, &after).await {
         Ok(found) => {
             let next = (found.len() >= 200).then(|| found.last().map(|entry| entry.id.clone())).flatten();
-            let line = |entry: crate::portal::db::audit::Entry| Line {
+            let line = |entry: audit::Entry| Line {
                 at: Time::of(entry.at),
                 who: entry.who,
                 what: entry.what,
                 about: entry.about,
             };
-            page(&AuditPage { frame, lines: found.into_iter().map(line).collect(), next })
+            page(&AuditPage {
+                frame,
+                who,
+                what,
+                whats: &audit::WHATS,
+                lines: found.into_iter().map(line).collect(),
+                next,
+            })
         }
         Err(refusal) => failed(Some(frame), refusal),
     }

@@ -85,6 +85,8 @@ struct ContentPage {
     swarms: Vec<String>,
     may_change: bool,
     rules: Vec<Rule>,
+    /// Where forms about rules go.
+    action: String,
     portal: String,
 }
 
@@ -103,23 +105,8 @@ pub(super) async fn content(
 
 async fn show(portal: &Portal, caller: &Caller, id: &str, mut frame: Frame) -> Result<ContentPage, Refusal> {
     let details = portal.content(caller, id).await?;
-    let mut rules = Vec::new();
-    if details.may_change {
-        for policy in portal.policies(caller, What::Content(id.to_owned())).await? {
-            let (kind, name) = match &policy.who {
-                Who::User(name) => ("user", name),
-                Who::Group(name) => ("group", name),
-            };
-            let when = match (policy.from, policy.until) {
-                (None, None) => "always".to_owned(),
-                (Some(from), None) => format!("from {}", Time::of(from).people),
-                (None, Some(until)) => format!("until {}", Time::of(until).people),
-                (Some(from), Some(until)) => format!("from {} until {}", Time::of(from).people, Time::of(until).people),
-            };
-            let allows = policy.effect == Effect::Allow;
-            rules.push(Rule { who: format!("{kind}:{name}"), name: format!("{kind} {name}"), allows, when });
-        }
-    }
+    let what = What::Content(id.to_owned());
+    let rules = if details.may_change { rules(portal, caller, what).await? } else { Vec::new() };
     frame.title.clone_from(&details.content.title);
     Ok(ContentPage {
         frame,
@@ -127,8 +114,70 @@ async fn show(portal: &Portal, caller: &Caller, id: &str, mut frame: Frame) -> R
         swarms: details.swarms,
         may_change: details.may_change,
         rules,
+        action: format!("/content/{id}/rule"),
         portal: portal.issuer().to_owned(),
     })
+}
+
+async fn rules(portal: &Portal, caller: &Caller, what: What) -> Result<Vec<Rule>, Refusal> {
+    let shown = |policy: Policy| {
+        let (kind, name) = match &policy.who {
+            Who::User(name) => ("user", name),
+            Who::Group(name) => ("group", name),
+        };
+        let when = match (policy.from, policy.until) {
+            (None, None) => "always".to_owned(),
+            (Some(from), None) => format!("from {}", Time::of(from).people),
+            (None, Some(until)) => format!("until {}", Time::of(until).people),
+            (Some(from), Some(until)) => format!("from {} until {}", Time::of(from).people, Time::of(until).people),
+        };
+        let allows = policy.effect == Effect::Allow;
+        Rule { who: format!("{kind}:{name}"), name: format!("{kind} {name}"), allows, when }
+    };
+    Ok(portal.policies(caller, what).await?.into_iter().map(shown).collect())
+}
+
+#[derive(Template)]
+#[template(path = "group.html")]
+struct GroupPage {
+    frame: Frame,
+    name: String,
+    rules: Vec<Rule>,
+    action: String,
+}
+
+/// `GET /groups/{group}`: the rules about a catalogue group.
+pub(super) async fn group(
+    State(portal): State<Portal>,
+    Visitor(caller): Visitor,
+    Path(name): Path<String>,
+) -> Response {
+    let frame = Frame::of(&portal, &caller, format!("Group {name}"));
+    match rules(&portal, &caller, What::Group(name.clone())).await {
+        Ok(rules) => page(&GroupPage { frame, action: format!("{}/rule", group_page(&name)), name, rules }),
+        Err(refusal) => failed(Some(frame), refusal),
+    }
+}
+
+fn group_page(name: &str) -> String {
+    format!("/groups/{}", percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC))
+}
+
+/// `POST /groups/{group}/rule`.
+pub(super) async fn group_rule(
+    State(portal): State<Portal>,
+    Visitor(caller): Visitor,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Sent(form): Sent<Form<Ruling>>,
+) -> Response {
+    let ruling = match form.checked(&portal, &caller, &headers) {
+        Ok(ruling) => ruling,
+        Err(response) => return *response,
+    };
+    let next = group_page(&name);
+    let done = decide(&portal, &caller, What::Group(name), &ruling).await;
+    then(&portal, &caller, done, &next)
 }
 
 /// `GET /content/{id}/descriptor.mpd`.
@@ -170,11 +219,11 @@ pub(super) async fn rule(
         Err(response) => return *response,
     };
     let next = format!("/content/{id}");
-    let done = decide(&portal, &caller, id, &ruling).await;
+    let done = decide(&portal, &caller, What::Content(id), &ruling).await;
     then(&portal, &caller, done, &next)
 }
 
-async fn decide(portal: &Portal, caller: &Caller, id: String, ruling: &Ruling) -> Result<(), Refusal> {
+async fn decide(portal: &Portal, caller: &Caller, what: What, ruling: &Ruling) -> Result<(), Refusal> {
     let (kind, name) = ruling.kind.split_once(':').unwrap_or((&ruling.kind, ruling.name.trim()));
     let who = match kind {
         "user" => Who::User(name.to_owned()),
@@ -185,10 +234,10 @@ async fn decide(portal: &Portal, caller: &Caller, id: String, ruling: &Ruling) -
     let effect = match ruling.effect.as_str() {
         "allow" => Effect::Allow,
         "deny" => Effect::Deny,
-        _ => return portal.remove_policy(caller, who, What::Content(id)).await,
+        _ => return portal.remove_policy(caller, who, what).await,
     };
     let (from, until) = (time(&ruling.from)?, time(&ruling.until)?);
-    portal.set_policy(caller, Policy { who, what: What::Content(id), effect, from, until }).await
+    portal.set_policy(caller, Policy { who, what, effect, from, until }).await
 }
 
 #[derive(Template)]

@@ -33,6 +33,8 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/content/{id}/descriptor.mpd", get(catalogue::descriptor))
         .route("/content/{id}/rule", post(catalogue::rule))
         .route("/content/{id}/remove", get(catalogue::remove).post(catalogue::removed))
+        .route("/groups/{group}", get(catalogue::group))
+        .route("/groups/{group}/rule", post(catalogue::group_rule))
         .route("/sessions", get(own::sessions).post(own::end_session))
         .route("/password", get(own::password).post(own::changed))
         .route("/admin/users", get(admin::users).post(admin::add_user))
@@ -40,8 +42,15 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/admin/users/{name}/password", post(admin::set_password))
         .route("/admin/trackers", get(admin::trackers).post(admin::set_tracker))
         .route("/admin/sessions", get(admin::sessions).post(admin::end_session))
-        .route("/admin/audit", get(admin::audit))
+        .route("/admin/audit", get(admin::audit_log))
         .route("/assets/{name}", get(assets::asset))
+}
+
+/// What is at no address, for who reads pages.
+pub(super) async fn missing(portal: Portal, headers: HeaderMap) -> Response {
+    let caller = visitor(&headers, &portal).await.ok();
+    let frame = caller.map_or_else(|| Frame::of_nobody(&portal, ""), |caller| Frame::of(&portal, &caller, ""));
+    failed(Some(frame), Refusal::NotFound("there is nothing at this address"))
 }
 
 /// Who looks at a page.
