@@ -25,6 +25,7 @@ use crate::{
         TrackerService,
         directory::Directory,
         doors::{Bearer, Digest, Doors},
+        gate::Assigner,
         kept,
         portal::{Portal, PortalError, Standing},
         redis::RedisDirectory,
@@ -79,12 +80,12 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
-    let own_key = kept::peer_key(&dir)?;
-    let (directory, peer_key) = match &args.redis {
-        None => (Directory::memory(config, &Secret::new(seed)), own_key),
-        Some(url) => shared(url, config, &own_key, out, &mut signals).await?,
+    let assigner = Assigner::new(kept::peer_key(&dir)?);
+    let directory = match &args.redis {
+        None => Directory::memory(config, &Secret::new(seed)),
+        Some(url) => Directory::Redis(Box::new(shared(url, config, &assigner, out).await?)),
     };
-    let tracker = TrackerService::new(directory, doors, peer_key, clock);
+    let tracker = TrackerService::new(directory, doors, assigner, clock);
     let key = kept::own_key(&dir)?;
 
     let shutdown = Shutdown::default();
@@ -131,34 +132,23 @@ pub(super) async fn run(args: TrackerArgs, out: &mut Output) -> Result<(), Failu
     ended
 }
 
-/// Registrations in Redis, and the key of peer identifiers that all nodes use. Waits until Redis is there.
+/// Registrations in Redis. One that is away may come later, and peers are told so meanwhile.
 async fn shared(
     url: &str,
     config: TrackerConfig,
-    own_key: &Secret,
+    assigner: &Assigner,
     out: &Output,
-    signals: &mut Signals,
-) -> Result<(Directory, Secret), Failure> {
+) -> Result<RedisDirectory, Failure> {
     // The URL may hold a password.
     let directory = RedisDirectory::new(url, config).map_err(|_| {
         Failure::usage("--redis: not the URL of a Redis, like redis://localhost/ or redis://:password@192.0.2.1:6379/")
     })?;
-    let mut told = false;
-    loop {
-        match directory.shared_key(own_key).await {
-            Ok(key) => return Ok((Directory::Redis(Box::new(directory)), key)),
-            Err(error) if error.is_io_error() || error.is_timeout() => {
-                if !std::mem::replace(&mut told, true) {
-                    out.warn(format_args!("Redis: {error}; trying again"));
-                }
-            }
-            Err(error) => return Err(Failure::other(format!("Redis: {error}"))),
-        }
-        tokio::select! {
-            () = signals.any() => return Err(Failure::interrupted()),
-            () = tokio::time::sleep(AGAIN) => {}
-        }
+    match directory.meet(assigner).await {
+        Ok(()) => {}
+        Err(error) if error.is_io_error() => out.warn(format_args!("Redis: {error}; trying again")),
+        Err(error) => return Err(Failure::other(format!("Redis: {error}"))),
     }
+    Ok(directory)
 }
 
 /// Flags that need each other.

@@ -8,7 +8,11 @@ use ppsp_core::Instant;
 use ppsp_tracker_proto::{Context, Flag, Principal, Tracker, TrackerConfig, TrackerStats, message::Code};
 use serde::Serialize;
 
-use super::{gate::RequestGate, lock, redis::RedisDirectory};
+use super::{
+    gate::{Assigner, RequestGate},
+    lock,
+    redis::RedisDirectory,
+};
 use crate::net::Clock;
 
 /// The registrations of a tracker.
@@ -109,8 +113,9 @@ impl Directory {
         }
     }
 
-    /// Forgets peers that were silent for too long.
-    pub async fn forget(&self, now: Instant) {
+    /// Forgets peers that were silent for too long. To be called once a second: the nodes of a tracker also agree here on the
+    /// key by which they assign identifiers.
+    pub async fn forget(&self, now: Instant, assigner: &Assigner) {
         match self {
             Self::Memory(tracker) => {
                 let due = |tracker: &Tracker| tracker.poll_timeout().is_some_and(|at| at <= now);
@@ -120,7 +125,7 @@ impl Directory {
                 }
             }
             // It forgets by itself.
-            Self::Redis(directory) => directory.look(now).await,
+            Self::Redis(directory) => directory.look(now, assigner).await,
         }
     }
 

@@ -16,14 +16,24 @@ use super::lock;
 /// Gives peers their identifiers.
 #[derive(Debug)]
 pub struct Assigner {
-    key: PeerIdentifierKey,
+    key: Mutex<Secret>,
     counter: Mutex<RegistrationCounter>,
 }
 
 impl Assigner {
     /// With the key that all nodes of a tracker share.
     pub fn new(key: Secret) -> Self {
-        Self { key: PeerIdentifierKey::new(key), counter: Mutex::default() }
+        Self { key: Mutex::new(key), counter: Mutex::default() }
+    }
+
+    /// The key.
+    pub fn key(&self) -> Secret {
+        lock(&self.key).clone()
+    }
+
+    /// Another key from now on: what was assigned before is known no more.
+    pub fn set_key(&self, key: Secret) {
+        *lock(&self.key) = key;
     }
 
     /// The gate for a request of somebody with this access; without one it may do all.
@@ -51,10 +61,10 @@ impl Gate for RequestGate<'_> {
     fn assign(&self, principal: &Principal, remote: IpAddr) -> Identifier {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let registration = lock(&self.assigner.counter).register(now.as_millis() as u64).unwrap_or(Registration::MAX);
-        self.assigner.key.assign(principal.client, remote, principal.session, registration)
+        PeerIdentifierKey::new(self.assigner.key()).assign(principal.client, remote, principal.session, registration)
     }
 
     fn assigned(&self, id: Identifier, principal: &Principal, remote: IpAddr) -> bool {
-        self.assigner.key.check(id, principal.client, remote, principal.session).is_ok()
+        PeerIdentifierKey::new(self.assigner.key()).check(id, principal.client, remote, principal.session).is_ok()
     }
 }

@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 
-use ppsp_auth::Secret;
 use ppsp_tracker_proto::message::Code;
 
 use self::{
@@ -44,9 +43,9 @@ struct Inner {
 }
 
 impl TrackerService {
-    /// A tracker with these doors. `peer_key` is the key of peer identifiers.
-    pub fn new(directory: Directory, doors: Doors, peer_key: Secret, clock: Clock) -> Self {
-        let (assigner, rejected) = (Assigner::new(peer_key), Rejections::default());
+    /// A tracker with these doors.
+    pub fn new(directory: Directory, doors: Doors, assigner: Assigner, clock: Clock) -> Self {
+        let rejected = Rejections::default();
         Self(Arc::new(Inner { directory, doors, assigner, rejected, clock }))
     }
 
@@ -68,7 +67,7 @@ impl TrackerService {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.0.directory.forget(self.0.clock.now()).await;
+            self.0.directory.forget(self.0.clock.now(), &self.0.assigner).await;
         }
     }
 

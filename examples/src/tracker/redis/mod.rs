@@ -4,6 +4,7 @@
 //! is written if nobody else changed it meanwhile. While Redis is away the answer is 05, and peers ask again.
 
 mod keys;
+mod link;
 mod list;
 mod step;
 mod store;
@@ -14,22 +15,24 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use ppsp_auth::Secret;
 use ppsp_core::{Identifier, Instant};
 use ppsp_tracker_proto::{
     Flag, Flags, Gate, TrackerConfig, TrackerStats, check_totals, is_registered, may_see,
     message::{Code, Request, RequestData, Response, SwarmResult},
     registration::Registration,
 };
+use tokio::sync::Semaphore;
 
 use self::{
     step::{Refused, Step, step},
-    store::{Answer, Store},
+    store::{Seen, Store},
 };
 use super::{
     directory::{Answered, Asker, Population, Report, report},
+    gate::Assigner,
     lock,
 };
 
@@ -40,6 +43,8 @@ pub use store::RedisError;
 pub struct RedisDirectory {
     store: Store,
     config: TrackerConfig,
+    /// Requests that may be under way.
+    turns: Semaphore,
     away: AtomicBool,
     /// Of this node.
     stats: Mutex<TrackerStats>,
@@ -75,19 +80,22 @@ impl RedisDirectory {
     /// [`RedisError`] for what is no URL of a Redis.
     pub fn new(url: &str, config: TrackerConfig) -> Result<Self, RedisError> {
         let store = Store::new(url, config.track_timer, config.keep_answers)?;
+        let (turns, away) = (Semaphore::new(MOST_REQUESTS), AtomicBool::new(true));
         let (stats, flags, there) = Default::default();
-        Ok(Self { store, config, away: AtomicBool::new(true), stats, flags, there })
+        Ok(Self { store, config, turns, away, stats, flags, there })
     }
 
-    /// The key of peer identifiers that all nodes use: the first one brings it.
+    /// Connects, and agrees with the other nodes on the key of peer identifiers.
     ///
     /// # Errors
     ///
-    /// [`RedisError`].
-    pub async fn shared_key(&self, own: &Secret) -> Result<Secret, RedisError> {
-        let key = self.store.shared_key(own.as_bytes()).await?;
-        self.away.store(false, Ordering::Relaxed);
-        Ok(Secret::new(key))
+    /// [`RedisError`]. [`Directory::forget`](super::directory::Directory::forget) tries again.
+    pub async fn meet(&self, assigner: &Assigner) -> Result<(), RedisError> {
+        self.store.meet(assigner).await?;
+        if self.away.swap(false, Ordering::Relaxed) {
+            tracing::info!("Redis answers");
+        }
+        Ok(())
     }
 
     /// Whether Redis answers.
@@ -105,20 +113,25 @@ impl RedisDirectory {
             }
         };
         let begun = out.len();
-        let done = self.answer(now, &asker, &request, body, out).await;
-        let code = match done {
-            Ok(code) => code,
-            Err(Trouble::Refused(code)) => code,
-            Err(Trouble::Redis(error)) => {
-                self.lost(&error);
+        let done = async {
+            // Who finds no room is not kept waiting, so that those who wait stay few.
+            let _turn = self.turns.try_acquire().map_err(|_| Code::UNAVAILABLE)?;
+            let code = self.answer(now, &asker, &request, body, out).await?;
+            let registered = !self.store.of_session(asker.principal.session, now).await?.is_empty();
+            Ok((code, registered))
+        };
+        match tokio::time::timeout(DEADLINE, done).await {
+            Ok(Ok((code, registered))) => self.count(code, registered),
+            failed => {
+                if let Ok(Err(Trouble::Redis(error))) = &failed {
+                    self.lost(error);
+                }
                 out.truncate(begun);
                 Response::empty(Code::UNAVAILABLE, request.transaction_id.clone()).write(out);
                 // Whatever it was before: it is asked about as long as nobody knows.
-                return self.count(Code::UNAVAILABLE, true);
+                self.count(Code::UNAVAILABLE, true)
             }
-        };
-        let registered = self.store.of_session(asker.principal.session, now).await;
-        self.count(code, registered.map_or(true, |peers| !peers.is_empty()))
+        }
     }
 
     /// A request that has not been answered before, and is remembered.
@@ -132,35 +145,39 @@ impl RedisDirectory {
     ) -> Result<Code, Trouble> {
         let begun = out.len();
         let key = keys::answer(&asker.principal, asker.remote, &request.transaction_id);
-        match self.store.answer(&key, body).await? {
-            Answer::New => {}
-            Answer::Repeated(..) if !may_see(request, &asker.principal, &asker.gate) => {}
-            Answer::Repeated(code, answer) => {
-                out.extend(answer);
-                lock(&self.stats).repeated += 1;
-                return Ok(code);
-            }
-            // RFC 7846 §4.3: reused if and only if all of the content is identical.
-            Answer::Reused => {
-                Response::empty(Code::BAD_REQUEST, request.transaction_id.clone()).write(out);
-                return Ok(Code::BAD_REQUEST);
+        loop {
+            match self.store.claim(&key, body).await? {
+                Seen::New => break,
+                // Who may no longer be there is not told who was.
+                Seen::Repeated(_) if !may_see(request, &asker.principal, &asker.gate) => break,
+                Seen::Repeated(answer) => {
+                    out.extend(answer);
+                    lock(&self.stats).repeated += 1;
+                    return Ok(Code::OK);
+                }
+                // Another node is at it, and its answer counts.
+                Seen::Busy => tokio::time::sleep(SOON).await,
+                // RFC 7846 §4.3: reused if and only if all of the content is identical.
+                Seen::Reused => {
+                    Response::empty(Code::BAD_REQUEST, request.transaction_id.clone()).write(out);
+                    return Ok(Code::BAD_REQUEST);
+                }
             }
         }
-        let code = match self.process(now, asker, request).await {
+        match self.process(now, asker, request).await {
             Ok(response) => {
                 response.write(out);
-                Code::OK
+                self.store.remember(&key, body, &out[begun..]).await?;
+                Ok(Code::OK)
             }
+            // What was not done may be tried again.
             Err(Trouble::Refused(code)) => {
+                self.store.release(&key).await?;
                 Response::empty(code, request.transaction_id.clone()).write(out);
-                code
+                Ok(code)
             }
-            Err(error) => return Err(error),
-        };
-        if code != Code::UNAVAILABLE {
-            self.store.remember(&key, body, code, &out[begun..]).await?;
+            Err(error) => Err(error),
         }
-        Ok(code)
     }
 
     async fn process<'a>(
@@ -282,11 +299,9 @@ impl RedisDirectory {
     }
 
     async fn remove(&self, now: Instant, id: &Identifier) -> Result<(), RedisError> {
-        if let Some(found) = self.store.load(id).await?
-            && self.store.replace(id, Some(&found.bytes), None).await?
-        {
-            lock(&self.stats).revoked += found.peer.memberships.len() as u64;
-            self.store.index(now, id, Some(&found.peer), None).await?;
+        if let Some(peer) = self.store.take(id).await? {
+            lock(&self.stats).revoked += peer.memberships.len() as u64;
+            self.store.index(now, id, Some(&peer), None).await?;
         }
         Ok(())
     }
@@ -304,14 +319,13 @@ impl RedisDirectory {
     }
 
     /// Looks whether Redis is there, and what is in it.
-    pub(super) async fn look(&self, now: Instant) {
-        match self.store.population(now).await {
-            Ok(there) => {
-                *lock(&self.there) = there;
-                if self.away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis answers");
-                }
-            }
+    pub(super) async fn look(&self, now: Instant, assigner: &Assigner) {
+        let look = async {
+            self.meet(assigner).await?;
+            self.store.population(now).await
+        };
+        match look.await {
+            Ok(there) => *lock(&self.there) = there,
             Err(error) => self.lost(&error),
         }
     }
@@ -341,5 +355,11 @@ impl RedisDirectory {
     }
 }
 
+/// For all of a request, however many commands it takes.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// Requests under way at a time; more get 05.
+const MOST_REQUESTS: usize = 4096;
+/// Between two looks for the answer that another node makes.
+const SOON: Duration = Duration::from_millis(50);
 /// How often a change is tried again because another node was quicker.
 const ATTEMPTS: usize = 8;

@@ -3,25 +3,19 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use ppsp_auth::Secret;
 use ppsp_core::{Identifier, Instant};
-use ppsp_tracker_proto::{
-    message::{Code, PeerMode},
-    registration::Registration,
-};
+use ppsp_tracker_proto::{message::PeerMode, registration::Registration};
 pub use redis::RedisError;
-use redis::{
-    Client, Pipeline, RedisResult, Script,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    pipe,
-};
+use redis::{Pipeline, RedisResult, pipe};
 use sha2::{Digest, Sha256};
 
-use super::keys;
+use super::{keys, link::Link};
+use crate::tracker::gate::Assigner;
 
-/// The way to Redis. It comes back by itself after a loss.
+/// Redis, and how long it keeps what.
 pub(super) struct Store {
-    manager: ConnectionManager,
-    replace: Script,
+    link: Link,
     track_timer: Duration,
     keep_answers: Duration,
 }
@@ -33,11 +27,13 @@ pub(super) struct Found {
 }
 
 /// What is known of a transaction.
-pub(super) enum Answer {
-    /// Nothing.
+pub(super) enum Seen {
+    /// Nothing: who asks is to answer it, and nobody else is for now.
     New,
+    /// The same request is being answered.
+    Busy,
     /// The same request was answered so.
-    Repeated(Code, Vec<u8>),
+    Repeated(Vec<u8>),
     /// Another request had the same name.
     Reused,
 }
@@ -50,21 +46,26 @@ impl std::fmt::Debug for Store {
 
 impl Store {
     pub(super) fn new(url: &str, track_timer: Duration, keep_answers: Duration) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1)
-            .set_concurrency_limit(IN_FLIGHT);
-        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
-        Ok(Self { manager, replace: Script::new(REPLACE), track_timer, keep_answers })
+        Ok(Self { link: Link::new(url)?, track_timer, keep_answers })
     }
 
-    pub(super) async fn shared_key(&self, own: &[u8; 32]) -> RedisResult<[u8; 32]> {
+    /// Connects where there is no connection, and agrees with the other nodes on the key of peer identifiers: who comes first
+    /// brings it. A Redis that lost all it had gets it again from a node that runs, or else from a new one, and then it is
+    /// the new one's that counts; so no request goes over a new connection before that is settled.
+    pub(super) async fn meet(&self, assigner: &Assigner) -> RedisResult<()> {
+        let connection = match self.link.current() {
+            Some(connection) => connection,
+            None => self.link.connect().await?,
+        };
         let mut pipe = pipe();
-        pipe.cmd("SET").arg(keys::PEER_KEY).arg(&own[..]).arg("NX").ignore();
+        pipe.cmd("SET").arg(keys::PEER_KEY).arg(&assigner.key().as_bytes()[..]).arg("NX").ignore();
         pipe.cmd("GET").arg(keys::PEER_KEY);
-        let (key,): (Vec<u8>,) = self.run(&pipe).await?;
-        key.try_into().map_err(|_| (redis::ErrorKind::UnexpectedReturnType, "ppsp:key:peer is no key").into())
+        let (key,): (Vec<u8>,) = self.link.run_over(&connection, &pipe).await?;
+        let key = key.try_into();
+        let key = key.map_err(|_| (redis::ErrorKind::UnexpectedReturnType, "ppsp:key:peer is no key of 32 bytes"))?;
+        assigner.set_key(Secret::new(key));
+        self.link.set(connection);
+        Ok(())
     }
 
     pub(super) async fn load(&self, id: &Identifier) -> RedisResult<Option<Found>> {
@@ -83,9 +84,20 @@ impl Store {
     ) -> RedisResult<bool> {
         let after = after.map(Registration::to_bytes).unwrap_or_default();
         let life = self.track_timer.as_millis() as u64;
-        let mut call = self.replace.key(keys::peer(id));
-        call.arg(before.unwrap_or_default()).arg(after).arg(life);
-        call.invoke_async(&mut self.manager.clone()).await
+        let mut pipe = pipe();
+        // With its text: a Redis that was started again knows no script.
+        pipe.cmd("EVAL").arg(REPLACE).arg(1).arg(keys::peer(id));
+        pipe.arg(before.unwrap_or_default()).arg(after).arg(life);
+        let (done,): (bool,) = self.run(&pipe).await?;
+        Ok(done)
+    }
+
+    /// Deletes a record, whatever becomes of it at the same time, and returns what it was.
+    pub(super) async fn take(&self, id: &Identifier) -> RedisResult<Option<Registration<String>>> {
+        let mut pipe = pipe();
+        pipe.cmd("GETDEL").arg(keys::peer(id));
+        let (bytes,): (Option<Vec<u8>>,) = self.run(&pipe).await?;
+        Ok(bytes.and_then(read).map(|found| found.peer))
     }
 
     /// Brings the sets in line with a record that was changed.
@@ -212,23 +224,31 @@ impl Store {
         Ok((sent.saturating_mul(1024), received.saturating_mul(1024)))
     }
 
-    /// What was answered to this request, if it was.
-    pub(super) async fn answer(&self, key: &str, body: &[u8]) -> RedisResult<Answer> {
-        let mut pipe = pipe();
-        pipe.cmd("GET").arg(key);
-        let (kept,): (Option<Vec<u8>>,) = self.run(&pipe).await?;
-        let Some((digest, rest)) = kept.as_ref().and_then(|kept| kept.split_at_checked(32)) else {
-            return Ok(Answer::New);
-        };
-        let Some((code, answer)) = rest.split_first() else { return Ok(Answer::New) };
-        let same = digest == &Sha256::digest(body)[..];
-        Ok(if same { Answer::Repeated(Code(*code), answer.to_vec()) } else { Answer::Reused })
+    /// What is known of this request. Where that is nothing it is claimed for a while, so that one that comes twice at the same
+    /// time is done once.
+    pub(super) async fn claim(&self, key: &str, body: &[u8]) -> RedisResult<Seen> {
+        let (digest, mut pipe) = (Sha256::digest(body), pipe());
+        pipe.cmd("SET").arg(key).arg(&digest[..]).arg("NX").arg("GET").arg("PX").arg(CLAIMED.as_millis() as u64);
+        let (before,): (Option<Vec<u8>>,) = self.run(&pipe).await?;
+        Ok(match before.as_deref().and_then(|before| before.split_at_checked(digest.len())) {
+            None => Seen::New,
+            Some((other, _)) if other != &digest[..] => Seen::Reused,
+            Some((_, [])) => Seen::Busy,
+            Some((_, answer)) => Seen::Repeated(answer.to_vec()),
+        })
     }
 
-    pub(super) async fn remember(&self, key: &str, body: &[u8], code: Code, answer: &[u8]) -> RedisResult<()> {
-        let kept = [&Sha256::digest(body)[..], &[code.0], answer].concat();
+    pub(super) async fn remember(&self, key: &str, body: &[u8], answer: &[u8]) -> RedisResult<()> {
+        let kept = [&Sha256::digest(body)[..], answer].concat();
         let mut pipe = pipe();
         pipe.cmd("SET").arg(key).arg(kept).arg("PX").arg(self.keep_answers.as_millis() as u64).ignore();
+        self.run(&pipe).await
+    }
+
+    /// Gives a claim back.
+    pub(super) async fn release(&self, key: &str) -> RedisResult<()> {
+        let mut pipe = pipe();
+        pipe.cmd("DEL").arg(key).ignore();
         self.run(&pipe).await
     }
 
@@ -239,7 +259,7 @@ impl Store {
     }
 
     async fn run<T: redis::FromRedisValue>(&self, pipe: &Pipeline) -> RedisResult<T> {
-        pipe.query_async(&mut self.manager.clone()).await
+        self.link.run(pipe).await
     }
 }
 
@@ -277,9 +297,7 @@ const REPLACE: &str = "
 
 /// Between the clocks of nodes and Redis, and for a request under way.
 const MARGIN: Duration = Duration::from_secs(1);
-/// For one answer of Redis.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Commands under way at a time; more wait, and with them those who ask.
-const IN_FLIGHT: usize = 1024;
+/// How long a request is claimed: longer than it may take, shorter than its sender waits before it asks again after a 05.
+const CLAIMED: Duration = Duration::from_millis(4900);
 /// How long the totals of a swarm are kept after its last report.
 const TOTALS_KEPT: Duration = Duration::from_secs(24 * 3600);
