@@ -5,14 +5,10 @@ use std::{net::IpAddr, sync::Mutex, time::Duration};
 
 use ppsp_auth::Secret;
 use ppsp_core::Instant;
-use ppsp_tracker_proto::{Context, Flag, Principal, Tracker, TrackerConfig, TrackerStats, message::Code};
+use ppsp_tracker_proto::{Context, Flag, Gate, Principal, Tracker, TrackerConfig, TrackerStats, message::Code};
 use serde::Serialize;
 
-use super::{
-    gate::{Assigner, RequestGate},
-    lock,
-    redis::RedisDirectory,
-};
+use super::{gate::Assigner, lock, redis::RedisDirectory};
 use crate::net::Clock;
 
 /// The registrations of a tracker.
@@ -25,14 +21,14 @@ pub enum Directory {
 }
 
 /// Whose request it is: where it comes from, who was authenticated, and what that one may do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Asker<'a> {
     /// The address that the request comes from.
     pub remote: IpAddr,
     /// Who came through a door.
     pub principal: Principal,
     /// What it may do.
-    pub gate: RequestGate<'a>,
+    pub gate: &'a (dyn Gate + Sync),
 }
 
 /// What became of a request.
@@ -81,7 +77,7 @@ impl Directory {
         match self {
             Self::Memory(tracker) => {
                 let mut tracker = lock(tracker);
-                let context = Context { remote: asker.remote, principal: Some(asker.principal), gate: &asker.gate };
+                let context = Context { remote: asker.remote, principal: Some(asker.principal), gate: asker.gate };
                 let code = tracker.handle(now, &context, body, out);
                 Answered { code, registered: tracker.has_session(asker.principal.session) }
             }

@@ -75,7 +75,7 @@ impl TrackerService {
             }
         };
         let gate = self.0.assigner.gate(admitted.access.as_ref());
-        let asker = Asker { remote: remote.ip(), principal: admitted.principal, gate };
+        let asker = Asker { remote: remote.ip(), principal: admitted.principal, gate: &gate };
         let Answered { code, registered } = self.0.directory.handle(self.0.clock.now(), asker, body, &mut out).await;
         // While it has a registration the Portal is asked about the session, however silent it is.
         if let (Some(_), Some(door)) = (&admitted.access, self.bearer()) {

@@ -20,7 +20,7 @@ use std::{
 
 use ppsp_core::{Identifier, Instant};
 use ppsp_tracker_proto::{
-    Flag, Flags, Gate, TrackerConfig, TrackerStats, check_totals, is_registered, may_see,
+    Flag, Flags, TrackerConfig, TrackerStats, check_totals, is_registered, may_see,
     message::{Code, Request, RequestData, Response, SwarmResult},
     registration::Registration,
 };
@@ -149,7 +149,7 @@ impl RedisDirectory {
             match self.store.claim(&key, body).await? {
                 Seen::New => break,
                 // Who may no longer be there is not told who was.
-                Seen::Repeated(_) if !may_see(request, &asker.principal, &asker.gate) => break,
+                Seen::Repeated(_) if !may_see(request, &asker.principal, asker.gate) => break,
                 Seen::Repeated(answer) => {
                     out.extend(answer);
                     lock(&self.stats).repeated += 1;
@@ -191,7 +191,7 @@ impl RedisDirectory {
         for _ in 0..ATTEMPTS {
             let found = self.store.load(&named).await?;
             let peer = found.as_ref().map(|found| &found.peer);
-            let known = is_registered(named, peer, &asker.principal, remote, &asker.gate)?;
+            let known = is_registered(named, peer, &asker.principal, remote, asker.gate)?;
             let before = found.filter(|_| known);
             let new = Registration {
                 principal: asker.principal,
@@ -201,7 +201,7 @@ impl RedisDirectory {
                 memberships: Vec::new(),
             };
             let peer = before.as_ref().map(|found| found.peer.clone());
-            let Step { after, done, revoked } = step(request, peer, new, &asker.gate, &self.config);
+            let Step { after, done, revoked } = step(request, peer, new, asker.gate, &self.config);
             let id = match &before {
                 Some(_) => named,
                 None if after.is_none() => return Err(done.err().map_or(Code::FORBIDDEN, Refused::code).into()),
@@ -298,12 +298,11 @@ impl RedisDirectory {
         Ok(())
     }
 
-    async fn remove(&self, now: Instant, id: &Identifier) -> Result<(), RedisError> {
-        if let Some(peer) = self.store.take(id).await? {
-            lock(&self.stats).revoked += peer.memberships.len() as u64;
-            self.store.index(now, id, Some(&peer), None).await?;
-        }
-        Ok(())
+    /// Ends a registration; returns how many memberships it had.
+    async fn remove(&self, now: Instant, id: &Identifier) -> Result<u64, RedisError> {
+        let Some(peer) = self.store.take(id).await? else { return Ok(0) };
+        self.store.index(now, id, Some(&peer), None).await?;
+        Ok(peer.memberships.len() as u64)
     }
 
     /// Ends the registrations of a session, at all nodes.
@@ -313,7 +312,8 @@ impl RedisDirectory {
     /// [`RedisError`]: some may be left.
     pub async fn end_session(&self, session: u128, now: Instant) -> Result<(), RedisError> {
         for id in self.store.of_session(session, now).await? {
-            self.remove(now, &id).await?;
+            let ended = self.remove(now, &id).await?;
+            lock(&self.stats).revoked += ended;
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Store {
     }
 
     fn add(&self, pipe: &mut Pipeline, set: &str, now: Instant, member: &[u8]) {
-        pipe.cmd("ZADD").arg(set).arg(millis(now)).arg(member).ignore();
+        pipe.cmd("ZADD").arg(set).arg(score(now)).arg(member).ignore();
         pipe.cmd("PEXPIRE").arg(set).arg(2 * self.track_timer.as_millis() as u64).ignore();
     }
 
@@ -254,7 +254,7 @@ impl Store {
 
     /// Takes out who was silent for too long; a little later than the record is gone, which is what counts.
     fn trim(&self, pipe: &mut Pipeline, set: &str, now: Instant) {
-        let last = millis(now).saturating_sub((self.track_timer + MARGIN).as_millis() as u64);
+        let last = score(now).saturating_sub((self.track_timer + MARGIN).as_micros() as u64);
         pipe.cmd("ZREMRANGEBYSCORE").arg(set).arg("-inf").arg(last).ignore();
     }
 
@@ -284,9 +284,10 @@ fn identifier(bytes: Vec<u8>) -> Option<Identifier> {
     bytes.try_into().ok().map(Identifier::from_bytes)
 }
 
-/// Of the Unix time: nodes have to agree on it within some seconds.
-fn millis(now: Instant) -> u64 {
-    now.as_micros() / 1000
+/// When a peer was heard: the Unix time in microseconds, which Redis has exactly until the year 2255. Nodes have to agree on it
+/// within some seconds.
+fn score(now: Instant) -> u64 {
+    now.as_micros()
 }
 
 /// Touches one key alone, as a cluster wants it.
