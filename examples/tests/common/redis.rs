@@ -2,6 +2,7 @@
 
 use std::{
     os::unix::net::UnixStream,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -30,7 +31,11 @@ impl Redis {
 
     /// What `--redis` takes.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.dir.path().join("socket").display())
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
     }
 
     /// Pulls the plug: all that it had is gone.
@@ -47,7 +52,7 @@ impl Redis {
 
     fn wait(&self) {
         let end = Instant::now() + super::PATIENCE;
-        while UnixStream::connect(self.dir.path().join("socket")).is_err() {
+        while UnixStream::connect(self.socket()).is_err() {
             assert!(Instant::now() < end, "Redis does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
