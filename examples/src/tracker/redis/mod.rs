@@ -10,6 +10,7 @@ mod step;
 mod store;
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Mutex,
@@ -52,6 +53,8 @@ pub struct RedisDirectory {
     flags: Mutex<Flags>,
     /// Peers and swarms of all nodes, as of a second ago.
     there: Mutex<(usize, usize)>,
+    /// When this node last heard of a session that has peers.
+    heard: Mutex<HashMap<u128, Instant>>,
 }
 
 /// Why a request is not granted.
@@ -81,8 +84,8 @@ impl RedisDirectory {
     pub fn new(url: &str, config: TrackerConfig) -> Result<Self, RedisError> {
         let store = Store::new(url, config.track_timer, config.keep_answers)?;
         let (turns, away) = (Semaphore::new(MOST_REQUESTS), AtomicBool::new(true));
-        let (stats, flags, there) = Default::default();
-        Ok(Self { store, config, turns, away, stats, flags, there })
+        let (stats, flags, there, heard) = Default::default();
+        Ok(Self { store, config, turns, away, stats, flags, there, heard })
     }
 
     /// Connects, and agrees with the other nodes on the key of peer identifiers.
@@ -120,8 +123,8 @@ impl RedisDirectory {
             let registered = !self.store.of_session(asker.principal.session, now).await?.is_empty();
             Ok((code, registered))
         };
-        match tokio::time::timeout(DEADLINE, done).await {
-            Ok(Ok((code, registered))) => self.count(code, registered),
+        let (code, registered) = match tokio::time::timeout(DEADLINE, done).await {
+            Ok(Ok(done)) => done,
             failed => {
                 if let Ok(Err(Trouble::Redis(error))) = &failed {
                     self.lost(error);
@@ -129,9 +132,13 @@ impl RedisDirectory {
                 out.truncate(begun);
                 Response::empty(Code::UNAVAILABLE, request.transaction_id.clone()).write(out);
                 // Whatever it was before: it is asked about as long as nobody knows.
-                self.count(Code::UNAVAILABLE, true)
+                (Code::UNAVAILABLE, true)
             }
+        };
+        if registered {
+            lock(&self.heard).insert(asker.principal.session, now);
         }
+        self.count(code, registered)
     }
 
     /// A request that has not been answered before, and is remembered.
@@ -280,7 +287,7 @@ impl RedisDirectory {
     async fn room(&self, now: Instant, asker: &Asker<'_>, remote: IpAddr) -> Result<(), Trouble> {
         let own = self.store.of_session(asker.principal.session, now).await?;
         if own.len() >= self.config.max_peers_per_session
-            && let Some(oldest) = own.first()
+            && let Some((oldest, _)) = own.first()
         {
             self.remove(now, oldest).await?;
         }
@@ -305,21 +312,28 @@ impl RedisDirectory {
         Ok(peer.memberships.len() as u64)
     }
 
-    /// Ends the registrations of a session, at all nodes.
+    /// Ends the registrations of a session that this node heard of last: tokens that it saw may have expired because the peer
+    /// went on to another node, which then knows better.
     ///
     /// # Errors
     ///
     /// [`RedisError`]: some may be left.
     pub async fn end_session(&self, session: u128, now: Instant) -> Result<(), RedisError> {
-        for id in self.store.of_session(session, now).await? {
-            let ended = self.remove(now, &id).await?;
-            lock(&self.stats).revoked += ended;
+        let Some(heard) = lock(&self.heard).get(&session).copied() else { return Ok(()) };
+        for (id, when) in self.store.of_session(session, now).await? {
+            if when <= heard {
+                let ended = self.remove(now, &id).await?;
+                lock(&self.stats).revoked += ended;
+            }
         }
+        lock(&self.heard).remove(&session);
         Ok(())
     }
 
     /// Looks whether Redis is there, and what is in it.
     pub(super) async fn look(&self, now: Instant, assigner: &Assigner) {
+        // Whoever was silent for longer is gone, or elsewhere.
+        lock(&self.heard).retain(|_, heard| now.saturating_since(*heard) <= self.config.track_timer);
         let look = async {
             self.meet(assigner).await?;
             self.store.population(now).await

@@ -127,14 +127,15 @@ impl Store {
         pipe.cmd("PEXPIRE").arg(set).arg(2 * self.track_timer.as_millis() as u64).ignore();
     }
 
-    /// The peers of a session, the one that was silent for longest first.
-    pub(super) async fn of_session(&self, session: u128, now: Instant) -> RedisResult<Vec<Identifier>> {
+    /// The peers of a session and when they were last heard, the one that was silent for longest first.
+    pub(super) async fn of_session(&self, session: u128, now: Instant) -> RedisResult<Vec<(Identifier, Instant)>> {
         let mut pipe = pipe();
         let set = keys::session(session);
         self.trim(&mut pipe, &set, now);
-        pipe.cmd("ZRANGE").arg(set).arg(0).arg(-1);
-        let (ids,): (Vec<Vec<u8>>,) = self.run(&pipe).await?;
-        Ok(ids.into_iter().filter_map(identifier).collect())
+        pipe.cmd("ZRANGE").arg(set).arg(0).arg(-1).arg("WITHSCORES");
+        let (found,): (Vec<(Vec<u8>, u64)>,) = self.run(&pipe).await?;
+        let read = |(id, score): (Vec<u8>, u64)| Some((identifier(id)?, Instant::from_micros(score)));
+        Ok(found.into_iter().filter_map(read).collect())
     }
 
     /// All peers, and those of an address.
