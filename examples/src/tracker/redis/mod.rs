@@ -107,19 +107,21 @@ impl RedisDirectory {
     }
 
     pub(super) async fn handle(&self, now: Instant, asker: Asker<'_>, body: &[u8], out: &mut Vec<u8>) -> Answered {
-        let request = match Request::read(body) {
-            Ok(request) => request,
-            Err(bad) => {
-                let code = bad.code();
-                Response::empty(code, bad.transaction_id.unwrap_or_default()).write(out);
-                return self.count(code, false);
-            }
+        let (read, begun) = (Request::read(body), out.len());
+        let transaction_id = match &read {
+            Ok(request) => request.transaction_id.clone(),
+            Err(bad) => bad.transaction_id.clone().unwrap_or_default(),
         };
-        let begun = out.len();
         let done = async {
             // Who finds no room is not kept waiting, so that those who wait stay few.
             let _turn = self.turns.try_acquire().map_err(|_| Code::UNAVAILABLE)?;
-            let code = self.answer(now, &asker, &request, body, out).await?;
+            let code = match &read {
+                Ok(request) => self.answer(now, &asker, request, body, out).await?,
+                Err(bad) => {
+                    Response::empty(bad.code(), transaction_id.clone()).write(out);
+                    bad.code()
+                }
+            };
             let registered = !self.store.of_session(asker.principal.session, now).await?.is_empty();
             Ok((code, registered))
         };
@@ -130,7 +132,7 @@ impl RedisDirectory {
                     self.lost(error);
                 }
                 out.truncate(begun);
-                Response::empty(Code::UNAVAILABLE, request.transaction_id.clone()).write(out);
+                Response::empty(Code::UNAVAILABLE, transaction_id.clone()).write(out);
                 // Whatever it was before: it is asked about as long as nobody knows.
                 (Code::UNAVAILABLE, true)
             }
