@@ -598,6 +598,10 @@ pub struct PortalArgs {
     /// password is better given in the environment, where other users do not see it
     #[arg(long, env = set("PPSP_DATABASE"), hide_env_values = true, value_name = "URL")]
     pub database: Option<String>,
+    /// Fingerprint of the PostgreSQL server's key [default: the system's certification authorities decide, where the server is not
+    /// on this machine]
+    #[arg(long, env = set("PPSP_DATABASE_PIN"), value_name = "sha256/…")]
+    pub database_pin: Option<Pin>,
     /// URL by which clients and trackers know the Portal [default: the one last given, else from --listen]
     #[arg(long, env = set("PPSP_PUBLIC_URL"), value_name = "URL")]
     pub public_url: Option<String>,

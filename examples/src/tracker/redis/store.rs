@@ -122,8 +122,10 @@ impl Store {
         self.run(&pipe).await
     }
 
+    /// Scores are microseconds of the Unix time, which a double holds for another 250 years; nodes have to agree on it within some
+    /// seconds.
     fn add(&self, pipe: &mut Pipeline, set: &str, now: Instant, member: &[u8]) {
-        pipe.cmd("ZADD").arg(set).arg(score(now)).arg(member).ignore();
+        pipe.cmd("ZADD").arg(set).arg(now.as_micros()).arg(member).ignore();
         pipe.cmd("PEXPIRE").arg(set).arg(2 * self.track_timer.as_millis() as u64).ignore();
     }
 
@@ -134,7 +136,7 @@ impl Store {
         self.trim(&mut pipe, &set, now);
         pipe.cmd("ZRANGE").arg(set).arg(0).arg(-1).arg("WITHSCORES");
         let (found,): (Vec<(Vec<u8>, u64)>,) = self.run(&pipe).await?;
-        let read = |(id, score): (Vec<u8>, u64)| Some((identifier(id)?, Instant::from_micros(score)));
+        let read = |(id, micros): (Vec<u8>, u64)| Some((identifier(id)?, Instant::from_micros(micros)));
         Ok(found.into_iter().filter_map(read).collect())
     }
 
@@ -255,7 +257,7 @@ impl Store {
 
     /// Takes out who was silent for too long; a little later than the record is gone, which is what counts.
     fn trim(&self, pipe: &mut Pipeline, set: &str, now: Instant) {
-        let last = score(now).saturating_sub((self.track_timer + MARGIN).as_micros() as u64);
+        let last = now.as_micros().saturating_sub((self.track_timer + MARGIN).as_micros() as u64);
         pipe.cmd("ZREMRANGEBYSCORE").arg(set).arg("-inf").arg(last).ignore();
     }
 
@@ -283,12 +285,6 @@ fn read(bytes: Vec<u8>) -> Option<Found> {
 
 fn identifier(bytes: Vec<u8>) -> Option<Identifier> {
     bytes.try_into().ok().map(Identifier::from_bytes)
-}
-
-/// When a peer was heard: the Unix time in microseconds, which Redis has exactly until the year 2255. Nodes have to agree on it
-/// within some seconds.
-fn score(now: Instant) -> u64 {
-    now.as_micros()
 }
 
 /// Touches one key alone, as a cluster wants it.
