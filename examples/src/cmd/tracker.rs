@@ -7,6 +7,7 @@ use std::{
 
 use ppsp_auth::{Secret, token::TokenText};
 use ppsp_tracker_proto::TrackerConfig;
+use redis::{ErrorKind, ServerErrorKind};
 use serde_json::json;
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
         gate::Assigner,
         kept,
         portal::{Portal, PortalError, Standing},
-        redis::RedisDirectory,
+        redis::{RedisDirectory, RedisError},
     },
 };
 
@@ -145,10 +146,15 @@ async fn shared(
     })?;
     match directory.meet(assigner).await {
         Ok(()) => {}
-        Err(error) if error.is_io_error() => out.warn(format_args!("Redis: {error}; trying again")),
+        Err(error) if redis_may_come(&error) => out.warn(format_args!("Redis: {error}; trying again")),
         Err(error) => return Err(Failure::other(format!("Redis: {error}"))),
     }
     Ok(directory)
+}
+
+/// Is it away, or still reading what it had? A wrong password stays wrong.
+fn redis_may_come(error: &RedisError) -> bool {
+    error.is_io_error() || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
 }
 
 /// Flags that need each other.
