@@ -45,7 +45,7 @@ export function fault(password) {
   let rest = password.replace(SUITED, "");
   if (JAPANESE.test(rest)) rest = rest.replaceAll(KATAKANA_DOT, "");
   if (MIXED.test(rest) || ![...rest].every((character) => allowed(character.codePointAt(0)))) {
-    return "The password has a character that not every system knows or writes the same way, such as an emoji or an invisible one.";
+    return "The password has a character that not every system knows or writes the same way, such as a new emoji or an invisible one.";
   }
 }
 

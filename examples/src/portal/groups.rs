@@ -51,9 +51,9 @@ impl Portal {
     /// [`Refusal::Forbidden`], and those of the database.
     pub async fn groups(&self, caller: &Caller) -> Result<Vec<Group>, Refusal> {
         caller.must_be_admin()?;
-        let read = self.db().read(|tx| {
-            Ok::<_, Refusal>((content::group_sizes(tx, MAX_GROUPS)?, policies::groups(tx, MAX_GROUPS)?))
-        });
+        let read = self
+            .db()
+            .read(|tx| Ok::<_, Refusal>((content::group_sizes(tx, MAX_GROUPS)?, policies::groups(tx, MAX_GROUPS)?)));
         let (sizes, policies) = read.await?;
         let mut all: BTreeMap<String, Group> = BTreeMap::new();
         for (name, content) in sizes {

@@ -17,9 +17,8 @@ impl Portal {
     ///
     /// [`Refusal::NotFound`] where content or user are not there, [`Refusal::Forbidden`], [`Refusal::Invalid`],
     /// [`Refusal::Conflict`] beyond [`MAX_POLICIES`], and those of the database.
-    pub async fn set_policy(&self, caller: &Caller, mut policy: Policy) -> Result<(), Refusal> {
+    pub async fn set_policy(&self, caller: &Caller, policy: Policy) -> Result<(), Refusal> {
         check(&policy)?;
-        policy.who = as_kept(policy.who);
         let (now, caller) = (unix_now(), caller.clone());
         let set = self.db().write(move |tx| {
             let about = may_rule(tx, &caller, &policy.what, now)?;
@@ -51,7 +50,7 @@ impl Portal {
     ///
     /// [`Refusal::NotFound`], [`Refusal::Forbidden`], and those of the database.
     pub async fn remove_policy(&self, caller: &Caller, who: Who, what: What) -> Result<(), Refusal> {
-        let (now, caller, who) = (unix_now(), caller.clone(), as_kept(who));
+        let (now, caller) = (unix_now(), caller.clone());
         let removed = self.db().write(move |tx| {
             let about = may_rule(tx, &caller, &what, now)?;
             if !policies::remove(tx, &who, &what)? {
@@ -94,14 +93,6 @@ fn check(policy: &Policy) -> Result<(), Refusal> {
         // What is kept has 63 bits.
         (from, until) if from.max(until) > Some(1 << 40) => Err(Refusal::invalid("times are Unix seconds")),
         _ => Ok(()),
-    }
-}
-
-/// With the name of a user in small letters, as accounts have it.
-fn as_kept(who: Who) -> Who {
-    match who {
-        Who::User(name) => Who::User(name.to_ascii_lowercase()),
-        group => group,
     }
 }
 

@@ -63,30 +63,19 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/metrics", get(health::metrics))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .fallback(missing)
-        .method_not_allowed_fallback(other_method)
+        .method_not_allowed_fallback(async || {
+            let body = Json(Error { error: "method_not_allowed", message: "this address has other methods".into() });
+            (StatusCode::METHOD_NOT_ALLOWED, body)
+        })
 }
 
-/// What is at no address.
+/// What is at no address: a page for browsers, which say that they read those.
 async fn missing(State(portal): State<Portal>, headers: HeaderMap) -> Response {
-    if reads_pages(&headers) {
+    let reads_pages = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if reads_pages.is_some_and(|accept| accept.contains("text/html")) {
         return pages::missing(portal, headers).await;
     }
     Refusal::NotFound("there is nothing at this address").into_response()
-}
-
-/// What is at an address that is there for something else.
-async fn other_method(State(portal): State<Portal>, headers: HeaderMap) -> Response {
-    if reads_pages(&headers) {
-        return pages::unreadable(portal, headers).await;
-    }
-    let body = Json(Error { error: "method_not_allowed", message: "this address has other methods".into() });
-    (StatusCode::METHOD_NOT_ALLOWED, body).into_response()
-}
-
-/// Whether it is a browser that asks: they say that they read pages.
-fn reads_pages(headers: &HeaderMap) -> bool {
-    let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 /// The most bytes of a request's body.

@@ -146,7 +146,8 @@ pub fn groups_for(tx: &mut Tx<'_>, user: &UserName, user_groups: &[String], most
 
 /// Each catalogue group, up to so many, and how much content it has.
 pub fn group_sizes(tx: &mut Tx<'_>, most: u64) -> Result<Vec<(String, u64)>, DbError> {
-    let sql = "SELECT catalogue_group, COUNT(*) FROM content GROUP BY catalogue_group ORDER BY catalogue_group LIMIT $1";
+    let sql =
+        "SELECT catalogue_group, COUNT(*) FROM content GROUP BY catalogue_group ORDER BY catalogue_group LIMIT $1";
     tx.rows(sql, params![most])
 }
 

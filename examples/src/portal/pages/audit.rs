@@ -56,7 +56,8 @@ pub(super) async fn log(
     let who = who.trim().parse::<UserName>().map_or_else(|_| who.trim().to_owned(), |name| name.to_string());
     match portal.audit(&caller, &who, &what, &after).await {
         Ok(found) => {
-            let next = (found.len() as u64 == audit::PAGE).then(|| found.last().map(|entry| entry.id.clone())).flatten();
+            let next =
+                (found.len() as u64 == audit::PAGE).then(|| found.last().map(|entry| entry.id.clone())).flatten();
             let line = |entry: audit::Entry| Line {
                 at: Time::of(entry.at),
                 who: entry.who,

@@ -20,7 +20,7 @@ mod view;
 
 use axum::{
     Router,
-    extract::FromRequestParts,
+    extract::{FromRequestParts, State},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -53,6 +53,7 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/admin/sessions", get(sessions::all).post(sessions::end_any))
         .route("/admin/audit", get(audit::log))
         .route("/assets/{name}", get(assets::asset))
+        .method_not_allowed_fallback(unreadable)
 }
 
 /// What is at no address, for who reads pages.
@@ -62,7 +63,7 @@ pub(super) async fn missing(portal: Portal, headers: HeaderMap) -> Response {
 }
 
 /// An address to which forms are sent, for who wants to read it.
-pub(super) async fn unreadable(portal: Portal, headers: HeaderMap) -> Response {
+async fn unreadable(State(portal): State<Portal>, headers: HeaderMap) -> Response {
     let refusal = Refusal::NotFound("there is nothing to read at this address: forms are sent to it");
     let mut response = failed(Frame::of_visitor(&portal, &headers).await, &refusal);
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

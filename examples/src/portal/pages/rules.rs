@@ -1,6 +1,9 @@
 //! Rules about who may have something, of one piece of content or of a catalogue group: a list, and a form for one more.
 
-use ppsp_auth::policy::{Effect, Policy, What, Who};
+use ppsp_auth::{
+    UserName, UserNameError,
+    policy::{Effect, Policy, What, Who},
+};
 use serde::Deserialize;
 
 use super::{
@@ -80,7 +83,10 @@ impl Ruling {
     pub(super) async fn decide(&self, portal: &Portal, caller: &Caller, what: What) -> Result<(), Problem> {
         let (kind, name) = self.kind.split_once(':').unwrap_or((&self.kind, self.name.trim()));
         let who = match kind {
-            "user" => Who::User(name.to_lowercase()),
+            "user" => {
+                let read = name.parse().map_err(|error: UserNameError| Refusal::invalid(error.to_string()));
+                Who::User(read.map(UserName::into).map_err(Problem::at("name"))?)
+            }
             "group" => Who::Group(name.to_owned()),
             _ => return Err(Problem::at("name")(Refusal::invalid("a rule is about a user or a group"))),
         };
@@ -97,6 +103,8 @@ impl Ruling {
         let until = time(&self.until).map_err(Problem::at("until"))?;
         let set = portal.set_policy(caller, Policy { who, what, effect, from, until }).await;
         // All that is left to be invalid is the time.
-        set.map_err(|refusal| Problem::at(if matches!(refusal, Refusal::Invalid(_)) { "until" } else { "name" })(refusal))
+        set.map_err(|refusal| {
+            Problem::at(if matches!(refusal, Refusal::Invalid(_)) { "until" } else { "name" })(refusal)
+        })
     }
 }

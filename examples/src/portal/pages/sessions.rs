@@ -116,7 +116,8 @@ async fn end(portal: &Portal, caller: &Caller, headers: &HeaderMap, form: Form<E
         Err(response) => return *response,
     };
     let ended = async {
-        let id = u128::from_str_radix(&fields.session, 16).map_err(|_| Refusal::NotFound("there is no such session"))?;
+        let id =
+            u128::from_str_radix(&fields.session, 16).map_err(|_| Refusal::NotFound("there is no such session"))?;
         portal.end_session(caller, id).await
     };
     match ended.await {

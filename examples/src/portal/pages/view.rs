@@ -43,9 +43,8 @@ pub(super) fn parse_time(text: &str) -> Result<Option<u64>, ()> {
         let mut time = time.splitn(3, ':').map(|part| part.parse::<u64>().ok());
         let (year, month, day) = (day.next()??, day.next()??, day.next()??);
         let (hour, minute) = (time.next()??, time.next()??);
-        let plausible = (1970..=9999).contains(&year)
-            && (1..=12).contains(&month)
-            && (1..=length(year, month)).contains(&day);
+        let plausible =
+            (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=length(year, month)).contains(&day);
         (plausible && hour < 24 && minute < 60).then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60)
     };
     read().map(Some).ok_or(())
@@ -102,7 +101,16 @@ mod tests {
             let (year, month, date) = date(day);
             assert_eq!(days(year, month, date), day);
         }
-        for bad in ["x", "2000-02-29", "2000-13-01T00:00", "2001-02-29T00:00", "2000-01-00T00:00", "2000-01-01T25:00", "99999-01-01T00:00", "-1-01-01T00:00"] {
+        for bad in [
+            "x",
+            "2000-02-29",
+            "2000-13-01T00:00",
+            "2001-02-29T00:00",
+            "2000-01-00T00:00",
+            "2000-01-01T25:00",
+            "99999-01-01T00:00",
+            "-1-01-01T00:00",
+        ] {
             assert_eq!(parse_time(bad), Err(()), "{bad}");
         }
     }
