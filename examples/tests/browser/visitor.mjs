@@ -27,7 +27,7 @@ export class Visitor {
   static async enter(browser, at, name, options = {}) {
     const visitor = new Visitor();
     Object.assign(visitor, { at, name, context: await browser.newContext({ ignoreHTTPSErrors: true, ...options }) });
-    visitor.context.setDefaultTimeout(Number(process.env.PATIENCE_MS ?? 60_000));
+    visitor.context.setDefaultTimeout(60_000);
     await visitor.context.exposeFunction("violated", (what) => visitor.wrong.push(`the policy forbids: ${what}`));
     await visitor.context.addInitScript(() =>
       addEventListener("securitypolicyviolation", (event) => window.violated(`${event.violatedDirective} ${event.blockedURI}`)));

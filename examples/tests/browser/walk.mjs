@@ -1,10 +1,11 @@
 // Walks through the Portal's pages in Chromium, as people do: by what they read on them, and by the keyboard. On standard input come
-// the facts as JSON (see portal_browser.rs); what is wrong ends it with a word about it. With SHOTS=<directory> it takes pictures.
+// the facts as JSON (see portal_browser.rs), as arguments the names of the steps to take; what is wrong ends it with a word about it.
+// With SHOTS=<directory> it takes pictures.
 import { mkdirSync, readFileSync } from "node:fs";
 import { check, launch, tells, Visitor } from "./visitor.mjs";
 
 const facts = JSON.parse(readFileSync(0, "utf8"));
-const { admin, zoe, stale, films, characters } = facts;
+const { admin, zoe, stale, films, words } = facts;
 const bob = { first: "bob's first one", second: "bob's second one" };
 const desk = { viewport: { width: 1100, height: 800 } }, phone = { viewport: { width: 390, height: 780 }, hasTouch: true };
 
@@ -240,24 +241,50 @@ async function strangers(me) {
   }
 }
 
-/** RFC 8265 §4.2: the browser takes in passwords the characters that programs take, each by itself and together with others. */
+/** RFC 8265 §4.2: the browser takes the passwords that programs take, and makes the same of them. */
 async function letters(me) {
   await me.page.goto(`${at.url}/login`);
-  const faults = await me.page.evaluate(async ({ runs, words }) => {
+  const faults = await me.page.evaluate(async (words) => {
     const forms = document.querySelector("script[type=module]").src;
-    const { allowed, fault, normal } = await import(forms.replace("forms.js", "opaque.js"));
-    const found = [];
-    let point = 0, good = false;
-    for (const run of runs) {
-      for (const end = point + run; point < end; point++) if (allowed(point) !== good) found.push(point.toString(16));
-      good = !good;
+    const { fault, normal } = await import(forms.replace("forms.js", "opaque.js"));
+    const made = (typed) => (fault(typed) === undefined ? normal(typed) : null);
+    return words.filter(([typed, hashed]) => made(typed) !== hashed).map(([typed]) => typed);
+  }, words);
+  check(faults.length === 0, `these are taken otherwise than by programs: ${faults.join(" ")}`);
+}
+
+/** What a person is told of a Portal that is not there, is not the one it says it is, or wants no more attempts; and without scripts. */
+async function trouble(me) {
+  const { page } = me;
+  const answers = async (answer, sentence) => {
+    await page.route("**/api/v1/login*", answer);
+    await me.signIn("admin", admin);
+    await me.says(sentence);
+    check(page.url().includes("/login"), "nobody is signed in");
+    await page.unroute("**/api/v1/login*");
+  };
+  await answers((route) => route.abort(), "The Portal does not answer.");
+  const slow = { status: 429, headers: { "Retry-After": "7" }, json: { error: "slow_down", message: "too many attempts: wait 7 s" } };
+  await answers((route) => route.fulfill(slow), "Too many attempts: wait 7 s.");
+  // A proof of the right form that is not that of the Portal.
+  const lie = async (route) => {
+    const response = await route.fetch();
+    const headers = response.headers(), said = headers["authentication-info"];
+    if (said) {
+      const proof = Buffer.from(`v=${Buffer.alloc(32, 7).toString("base64")}`).toString("base64");
+      headers["authentication-info"] = said.replace(/data="?[^",]*"?/, `data="${proof}"`);
     }
-    for (const [typed, hashed] of words) {
-      if (fault(typed) === undefined ? normal(typed) !== hashed : hashed !== null) found.push(typed);
-    }
-    return found;
-  }, characters);
-  check(faults.length === 0, `these are taken otherwise than by programs: ${faults.slice(0, 20).join(" ")}`);
+    await route.fulfill({ response, headers });
+  };
+  await answers(lie, "This is not the Portal that knows your password.");
+  await me.context.clearCookies();
+  await me.look("not-the-portal");
+  const bare = await enter("bare", { ...desk, javaScriptEnabled: false });
+  for (const path of ["/login", "/register"]) {
+    await bare.page.goto(at.url + path);
+    await bare.page.locator("noscript p").waitFor();
+  }
+  await bare.leave();
 }
 
 /** Who signed in long ago has to do it again before the password can be changed. */
@@ -298,14 +325,14 @@ async function everything(me) {
 
 const steps = [
   ["light", desk, [rules, catalogue, content, accounts, operation]],
-  ["stranger", desk, [strangers, letters]],
+  ["stranger", desk, [strangers, letters, trouble]],
   ["long-ago", desk, [longAgo]],
   ["dark", { ...desk, colorScheme: "dark" }, [everything]],
   ["phone", phone, [everything]],
   ["phone-dark", { ...phone, colorScheme: "dark" }, [everything]],
 ];
 try {
-  for (const [name, options, walks] of steps) {
+  for (const [name, options, walks] of steps.filter(([name]) => process.argv.includes(name))) {
     const me = await enter(name, options);
     for (const walk of walks) await walk(me).catch((error) => Promise.reject(new Error(`${name}, ${walk.name}: ${error.message}`)));
     await me.leave();
