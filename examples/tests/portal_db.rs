@@ -10,6 +10,7 @@ use ppsp_auth::{
     token::{RefreshState, RefreshToken, Role},
 };
 use ppsp_core::Identifier;
+use ppsp_examples::http::Pin;
 use ppsp_examples::portal::db::{
     Db, DbError, Place, audit,
     content::{self, Content, Search},
@@ -25,7 +26,7 @@ use ppsp_examples::portal::db::{
 fn with_both<F: Future<Output = ()>>(name: &str, test: impl Fn(Db) -> F) {
     let dir = Dir::new();
     let server = Postgres::shared();
-    let on_server = server.as_ref().map(|server| Place::server(&server.database(name)).unwrap());
+    let on_server = server.as_ref().map(|server| Place::server(&server.database(name), None).unwrap());
     for place in [Some(Place::File(dir.path("db"))), on_server].into_iter().flatten() {
         runtime().block_on(async { test(Db::open(place).await.unwrap()).await });
     }
@@ -299,7 +300,7 @@ async fn count(node: &Db) -> Result<(), DbError> {
 fn several_may_open_an_empty_database_and_write_at_the_same_time() {
     let dir = Dir::new();
     let server = Postgres::shared();
-    let on_server = server.as_ref().map(|server| Place::server(&server.database("together")).unwrap());
+    let on_server = server.as_ref().map(|server| Place::server(&server.database("together"), None).unwrap());
     for place in [Some(Place::File(dir.path("db"))), on_server].into_iter().flatten() {
         runtime().block_on(async {
             let (a, b, c) = tokio::join!(Db::open(place.clone()), Db::open(place.clone()), Db::open(place));
@@ -318,18 +319,33 @@ fn several_may_open_an_empty_database_and_write_at_the_same_time() {
 #[test]
 fn connections_that_died_are_replaced() {
     let Some(server) = Postgres::shared() else { return };
-    let place = Place::server(&server.database("dying")).unwrap();
+    let url = server.database("dying");
+    let place = Place::server(&url, None).unwrap();
     runtime().block_on(async {
-        let Place::Server(config) = place.clone() else { unreachable!() };
         let db = Db::open(place).await.unwrap();
         db.write(|tx| settings::put(tx, Setting::Key, b"1")).await.unwrap();
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()";
         client.batch_execute(others).await.unwrap();
         assert_eq!(db.read(|tx| settings::find(tx, Setting::Key)).await, Ok(Some(b"1".to_vec())));
     });
+}
+
+/// As on another machine: with TLS, and with nobody else.
+#[test]
+fn a_server_that_is_far_away_proves_itself() {
+    let Some((server, url, pin)) = Postgres::start_with_tls() else { return };
+    runtime().block_on(async {
+        let open = |pin: Option<Pin>| Db::open(Place::server(&url, pin).unwrap());
+        let db = open(Some(pin)).await.unwrap();
+        db.write(|tx| settings::put(tx, Setting::Key, b"1")).await.unwrap();
+        for other in [None, Some(Pin::NONE)] {
+            assert!(matches!(open(other).await, Err(DbError::Away(_))), "{other:?}");
+        }
+    });
+    drop(server);
 }
 
 #[test]

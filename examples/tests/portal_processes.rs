@@ -166,7 +166,7 @@ async fn all_users(portal: &PortalProcess, login: Option<common::portal::Login>)
 #[test]
 fn two_processes_over_one_postgresql_are_one_portal() {
     let Some(server) = Postgres::shared() else { return };
-    let place = Place::server(&server.database("one_portal")).unwrap();
+    let place = Place::server(&server.database("one_portal"), None).unwrap();
     runtime().block_on(async {
         let choose = |config: &mut ppsp_examples::portal::PortalConfig| {
             config.public_url = Some("https://portal.example".into());
@@ -233,7 +233,7 @@ fn two_processes_over_one_postgresql_are_one_portal() {
 #[test]
 fn a_database_that_is_away_is_waited_for() {
     let Some(mut server) = Postgres::start() else { return };
-    let place = Place::server(&server.database("away")).unwrap();
+    let place = Place::server(&server.database("away"), None).unwrap();
     runtime().block_on(async {
         let portal = TestPortal::start_at(place, |_| {}).await;
         let admin = portal.admin().await;

@@ -435,3 +435,83 @@ fn a_tracker_with_passwords() {
     get(&["--tracker-user", "bob"], "bob's").succeeded();
     assert_eq!(place.read("copy.mp4"), film);
 }
+
+/// A tracker whose peers show certificates of an authority that it knows.
+#[test]
+fn a_tracker_with_certificates() {
+    let place = Place::new();
+    let film = place.content("film.mp4", 20_000);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    fs::write(place.path("ca.pem"), params.self_signed(&authority_key).unwrap().pem()).unwrap();
+    let issuer = rcgen::Issuer::new(params, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["alice".to_owned()]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    fs::write(place.path("alice.pem"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    fs::write(place.path("alice.key"), key.serialize_pem()).unwrap();
+
+    let args =
+        ["tracker", "--auth", "certificate", "--client-ca", "ca.pem", "--data-dir", "t", "--listen", "127.0.0.1:0"];
+    let mut tracker = place.start(args);
+    let url = tracker.event("tracker")["tracker"].as_str().unwrap().to_owned();
+    tracker.event("ready");
+    let shown = ["--tracker-cert", "alice.pem", "--tracker-key", "alice.key"];
+    let (mut seed, link) = place.seed("film.mp4", &[&["--tracker", &url][..], &shown].concat());
+    seed.event("registered");
+    let mut link: Link = link.parse().unwrap();
+    link.peers.clear();
+    let link = link.to_string();
+    let get = |more: &[&str]| {
+        let args = ["get", &link, "-o", "copy.mp4", "--listen", "127.0.0.1:0"];
+        place.run(args.iter().chain(more))
+    };
+    get(&[]).failed(4, &["--tracker-cert"]);
+    get(&shown[..2]).failed(2, &["belong together"]);
+    get(&shown).succeeded();
+    assert_eq!(place.read("copy.mp4"), film);
+}
+
+/// The library that shows a process another time of day. In CI it has to be there.
+fn other_clock() -> Option<std::path::PathBuf> {
+    let found = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let found = found.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "faketime is not installed");
+        eprintln!("skipped: faketime is not installed (Debian: faketime)");
+    }
+    found
+}
+
+/// A tracker whose clock is minutes slow goes by the Portal's, and a viewer whose clock is minutes fast does not care.
+#[test]
+fn clocks_that_are_off_by_minutes() {
+    let Some(library) = other_clock() else { return };
+    let off = |command: &mut std::process::Command, by: &str| {
+        command.env("LD_PRELOAD", &library).env("FAKETIME", by).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    };
+    let place = Place::new();
+    let film = place.content("film.mp4", 30_000);
+    let portal = start_process(&place, &[]);
+    let args = ["tracker", "--json", "--data-dir", "tracker", "--listen", "127.0.0.1:0", "--portal", &portal.url];
+    let mut command = place.command(args.iter().chain(&["--pin", &portal.pin]));
+    command.env("PPSP_ENROL_CODE", portal.first.as_ref().unwrap()["enrol_code"].as_str().unwrap());
+    off(&mut command, "-11m");
+    let mut tracker = Ppsp::start(command);
+    let tracker_url = tracker.event("tracker")["tracker"].as_str().unwrap().to_owned();
+    tracker.event("ready");
+    let system = System { place, portal, tracker, tracker_url };
+    system.log_in("admin", &system.admin_password()).succeeded();
+    for (name, password, role) in [("alice", ALICE, "viewer"), ("media", MEDIA, "publisher")] {
+        system.run("admin", &["user", "add", name, "--role", role], password).succeeded();
+    }
+    let (_server, id) = system.publish("film.mp4", &[]);
+    system.log_in("alice", ALICE).succeeded();
+    let args = ["get", &id, "-o", "copy.mp4", "--listen", "127.0.0.1:0", "--json"];
+    let mut command = system.place.command(args);
+    command.env("XDG_DATA_HOME", system.place.path("alice"));
+    off(&mut command, "+11m");
+    common::run(command).succeeded();
+    assert_eq!(system.place.read("copy.mp4"), film);
+}

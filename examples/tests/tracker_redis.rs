@@ -37,7 +37,7 @@ struct Node<'a> {
 }
 
 fn over(redis: &Redis, config: TrackerConfig) -> Directory {
-    Directory::Redis(RedisDirectory::new(&redis.url(), config).unwrap())
+    Directory::Redis(Box::new(RedisDirectory::new(&redis.url(), config).unwrap()))
 }
 
 fn principal(who: u8) -> Principal {
@@ -151,8 +151,11 @@ fn two_nodes_answer_as_one() {
         assert_eq!(b.ask(3, "1", &peer, find("}s{")).await.0.code, Code::FORBIDDEN);
         a.directory.forget(now()).await;
         assert_eq!((a.directory.population().peers, a.directory.population().swarms), (2, 1));
-        // A session that ends at one node has ended at all.
+        // A session that ends has ended at all nodes; but only the node that heard of it last may say so.
         b.directory.end_session(2, ppsp_examples::net::Clock::new()).await;
+        assert_eq!(a.ask(2, "3", &peer, find("}s{")).await.0.code, Code::OK);
+        a.directory.end_session(2, ppsp_examples::net::Clock::new()).await;
+        assert_eq!(b.ask(2, "3b", &peer, find("}s{")).await.0.code, Code::FORBIDDEN);
         assert_eq!(a.ask(2, "4", &peer, find("}s{")).await.0.code, Code::FORBIDDEN);
         assert!(a.ask(1, "4", &seed, find("}s{")).await.0.lists[0].1.as_ref().unwrap().is_empty());
         let (said, ..) = b.ask(1, "5", &seed, connect(1, vec![("}s{", Action::Leave, seeder)], false)).await;

@@ -7,7 +7,8 @@ use core::{cell::Cell, net::IpAddr, time::Duration};
 use ppsp_core::{Identifier, Instant};
 
 use crate::{
-    Context, Gate, ListPolicy, Principal, Tracker, TrackerConfig,
+    ClientConfig, ClientEvent, Context, Counters, Gate, ListPolicy, Participation, Principal, Tracker, TrackerClient,
+    TrackerConfig,
     message::{
         Action, AddrKind, Code, Connect, Find, PeerAddr, PeerMode, PeerNum, Request, RequestData, Response, Stat,
         StatReport, SwarmAction, Unknown,
@@ -39,6 +40,75 @@ pub fn tracker_response(data: &[u8]) {
     } else {
         assert!(once.len() > data.len());
     }
+}
+
+/// A client, and trackers that answer anything, late or not at all: it asks one thing at a time, never many times at one instant,
+/// and whoever wants to leave has left in time.
+pub fn tracker_client(data: &[u8]) {
+    let mut bytes = data.iter().copied();
+    let swarm = "5a".to_string();
+    let own = Participation { mode: PeerMode::Leech, swarms: [swarm.clone()].into(), addrs: Vec::new() };
+    let tiers = [["https://a/", "https://b/"].map(Into::into).into(), ["https://c/"].map(Into::into).into()].into();
+    let (config, mut now) = (ClientConfig::default(), Instant::from_micros(1_000_000));
+    let mut client = TrackerClient::new(config, [3; 32], now, identifier(1, 1), own, tiers);
+    let (mut leaves, mut gone, mut at_once) = (false, false, 0);
+    for _ in 0..128 {
+        let Some(kind) = bytes.next() else { break };
+        let before = now;
+        match kind % 16 {
+            0 => client.find(&swarm),
+            1 => client.count(&swarm, Counters { uploaded: kind.into(), ..Counters::default() }),
+            2 => client.authorized(now),
+            3 => {
+                client.leave();
+                leaves = true;
+            }
+            4 => now = now + Duration::from_secs(bytes.next().unwrap_or(0).into()),
+            // Time goes on to what is due.
+            _ => now = now.max(client.poll_timeout().unwrap_or(now)),
+        }
+        at_once = if now == before { at_once } else { 0 };
+        client.handle_timeout(now);
+        while let Some(event) = client.poll_event() {
+            gone |= event == ClientEvent::Left;
+        }
+        let Some(outgoing) = client.poll_request(now) else { continue };
+        assert_eq!(client.poll_request(now), None, "one at a time");
+        at_once += 1;
+        assert!(at_once < 32, "many requests at one instant");
+        let request = Request::read(&outgoing.body).expect("a request can be read");
+        let mut answer = Response::empty(Code(bytes.next().unwrap_or(0) % 8), request.transaction_id.clone());
+        let fate = bytes.next().unwrap_or(0);
+        answer.peer_id = (fate & 1 == 0).then(|| Cow::Owned(identifier(2, fate.into()).to_string()));
+        let mut body = Vec::new();
+        answer.write(&mut body);
+        let retry_after = (fate & 2 != 0).then(|| Duration::from_secs(u64::from(fate) << 8));
+        match fate >> 2 & 7 {
+            0 => client.handle_failure(now, outgoing.id),
+            1 => {}
+            2 => client.handle_response(now, outgoing.id, retry_after, data),
+            3 => client.handle_response(now, outgoing.id + 1, retry_after, &body),
+            _ => client.handle_response(now, outgoing.id, retry_after, &body),
+        }
+    }
+    if !leaves {
+        return;
+    }
+    // Nobody answers any more, and credentials do not come.
+    for _ in 0..64 {
+        while let Some(event) = client.poll_event() {
+            gone |= event == ClientEvent::Left;
+        }
+        let Some(then) = client.poll_timeout() else { break };
+        now = now.max(then);
+        client.handle_timeout(now);
+        client.poll_request(now);
+    }
+    while let Some(event) = client.poll_event() {
+        gone |= event == ClientEvent::Left;
+    }
+    assert!(gone, "it has left");
+    assert_eq!((client.poll_timeout(), client.poll_request(now)), (None, None));
 }
 
 /// Any requests of a few clients, any time apart, any permissions: each is answered with a message of the right code,
@@ -204,6 +274,7 @@ mod tests {
         corpus("tracker_request", tracker_request);
         corpus("tracker_response", tracker_response);
         corpus("tracker_machine", tracker_machine);
+        corpus("tracker_client", tracker_client);
     }
 
     proptest! {

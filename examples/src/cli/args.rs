@@ -142,6 +142,12 @@ pub struct NetArgs {
     /// Name to sign in with at trackers that ask for one; the password is asked for, or taken from PPSP_TRACKER_PASSWORD
     #[arg(long, env = set("PPSP_TRACKER_USER"), value_name = "NAME")]
     pub tracker_user: Option<String>,
+    /// Certificate chain (PEM) to show to trackers that ask for one
+    #[arg(long, env = set("PPSP_TRACKER_CERT"), value_name = "FILE")]
+    pub tracker_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = set("PPSP_TRACKER_KEY"), value_name = "FILE")]
+    pub tracker_key: Option<PathBuf>,
     /// Speak HTTP without TLS to Portal and trackers, at loopback addresses only
     #[arg(long, env = set("PPSP_INSECURE_HTTP"), overrides_with = "insecure_http", value_parser = BoolishValueParser::new(),
           num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
@@ -592,6 +598,10 @@ pub struct PortalArgs {
     /// password is better given in the environment, where other users do not see it
     #[arg(long, env = set("PPSP_DATABASE"), hide_env_values = true, value_name = "URL")]
     pub database: Option<String>,
+    /// Fingerprint of the PostgreSQL server's key [default: the system's certification authorities decide, where the server is not
+    /// on this machine]
+    #[arg(long, env = set("PPSP_DATABASE_PIN"), value_name = "sha256/…")]
+    pub database_pin: Option<Pin>,
     /// URL by which clients and trackers know the Portal [default: the one last given, else from --listen]
     #[arg(long, env = set("PPSP_PUBLIC_URL"), value_name = "URL")]
     pub public_url: Option<String>,

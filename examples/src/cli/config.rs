@@ -22,6 +22,8 @@ pub struct ConfigFile {
     portal: Option<String>,
     tracker: Vec<String>,
     tracker_user: Option<String>,
+    tracker_cert: Option<std::path::PathBuf>,
+    tracker_key: Option<std::path::PathBuf>,
     insecure_http: Option<bool>,
     representation: Option<String>,
     upload_limit: Option<Rate>,
@@ -102,6 +104,8 @@ impl ConfigFile {
             args.tracker = self.tracker;
         }
         args.tracker_user = args.tracker_user.take().or(self.tracker_user);
+        args.tracker_cert = args.tracker_cert.take().or(self.tracker_cert);
+        args.tracker_key = args.tracker_key.take().or(self.tracker_key);
         args.insecure_http = args.insecure_http.or(self.insecure_http);
         args.upload_limit = args.upload_limit.or(self.upload_limit);
         args.download_limit = args.download_limit.or(self.download_limit);
@@ -126,9 +130,11 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 #portal = "https://portal.example:8443"
 
 # Trackers to ask for peers, beside those of the link; a name to sign in with at those that ask for one, the password is
-# taken from PPSP_TRACKER_PASSWORD; HTTP without TLS, at loopback addresses only.
+# taken from PPSP_TRACKER_PASSWORD; or a certificate and its key (PEM); HTTP without TLS, at loopback addresses only.
 #tracker = ["https://192.0.2.8:8444/"]
 #tracker-user = "alice"
+#tracker-cert = "/etc/ppsp/peer.pem"
+#tracker-key = "/etc/ppsp/peer.key"
 #insecure-http = false
 
 # Which of several Representations of content to get. Without it: the first.

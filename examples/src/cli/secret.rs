@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use ppsp_auth::Password;
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::exit::Failure;
@@ -41,7 +42,17 @@ async fn read(what: String) -> Result<Zeroizing<String>, Failure> {
         Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
     });
     let failed = |e: &dyn std::fmt::Display| Failure::other(format!("cannot read the password: {e}"));
-    let text = reading.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+    // Other parts of a command may have taken signals away from the terminal.
+    let shown = tcgetattr(io::stdin()).ok();
+    let read = tokio::select! {
+        read = reading => read,
+        _ = tokio::signal::ctrl_c() => {
+            // What is typed is to be seen again.
+            _ = shown.map(|shown| tcsetattr(io::stdin(), OptionalActions::Now, &shown));
+            return Err(Failure::interrupted());
+        }
+    };
+    let text = read.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
     if text.is_empty() {
         return Err(Failure::usage(
             "no password was given: type it on a terminal, or send it as one line to standard input",

@@ -100,5 +100,5 @@ fn output_path(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
 }
 
 fn nobody_to_ask() -> Failure {
-    Failure::network("nobody is known who has it: the link names no peer and no tracker; name a peer with --peer ADDR")
+    Failure::network("nobody is known who has it: there is no peer and no tracker to ask; name a peer with --peer ADDR")
 }

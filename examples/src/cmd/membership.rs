@@ -13,8 +13,9 @@ use crate::{
         output::{Output, one_line},
         secret,
     },
+    http::Identity,
     net::local_addresses,
-    tracker::doors::Digest,
+    tracker::doors::{Digest, of_certificate},
     trackers::{self, Credentials, Membership, Trackers},
 };
 
@@ -40,8 +41,17 @@ impl Joining {
         if tiers.is_empty() {
             return Ok(None);
         }
-        let (client, credentials) = match &args.tracker_user {
-            Some(name) => {
+        let (client, credentials) = match (&args.tracker_user, &args.tracker_cert, &args.tracker_key) {
+            (None, Some(chain), Some(key)) => {
+                let identity = Identity::read(chain, key).map_err(Failure::other)?;
+                (of_certificate(&identity.pin()).client, Credentials::Certificate(Box::new(identity)))
+            }
+            (None, None, None) => {
+                let mut bytes = [0; 12];
+                getrandom::fill(&mut bytes).map_err(Failure::other)?;
+                (Identifier::from_bytes(bytes), Credentials::None)
+            }
+            (Some(name), None, None) => {
                 let kept = std::env::var(TRACKER_PASSWORD).ok().filter(|text| !text.is_empty());
                 let password = match kept.map(zeroize::Zeroizing::new) {
                     Some(text) => ppsp_auth::Password::new(&text).map_err(Failure::usage)?,
@@ -50,10 +60,10 @@ impl Joining {
                 let client = DigestClient::new(name, password).map_err(Failure::usage)?;
                 (Digest::principal(name).client, Credentials::Digest(Box::new(client.into())))
             }
-            None => {
-                let mut bytes = [0; 12];
-                getrandom::fill(&mut bytes).map_err(Failure::other)?;
-                (Identifier::from_bytes(bytes), Credentials::None)
+            _ => {
+                return Err(Failure::usage(
+                    "--tracker-cert and --tracker-key belong together, and neither goes with --tracker-user",
+                ));
             }
         };
         Ok(Some(Self { client, tiers, credentials, insecure }))

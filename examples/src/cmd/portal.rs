@@ -26,7 +26,7 @@ pub(super) async fn run(args: PortalArgs, out: &mut Output) -> Result<(), Failur
     start_logging(out.is_json(), out.is_verbose(), !out.talks() && !out.is_json());
     make_dir(&args.data_dir)?;
     let place = match &args.database {
-        Some(url) => Place::server(url).map_err(Failure::usage)?,
+        Some(url) => Place::server(url, args.database_pin).map_err(Failure::usage)?,
         None => Place::File(args.data_dir.join("portal.db")),
     };
     let db = Db::open(place).await.map_err(not_opened)?;

@@ -146,7 +146,7 @@ async fn shared(
     let mut told = false;
     loop {
         match directory.shared_key(own_key).await {
-            Ok(key) => return Ok((Directory::Redis(directory), key)),
+            Ok(key) => return Ok((Directory::Redis(Box::new(directory)), key)),
             Err(error) if error.is_io_error() || error.is_timeout() => {
                 if !std::mem::replace(&mut told, true) {
                     out.warn(format_args!("Redis: {error}; trying again"));

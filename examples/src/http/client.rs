@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{HttpError, ReadError, Trust, read_body, tls::Seen};
+use super::{HttpError, Identity, ReadError, Trust, read_body, tls::Seen};
 
 /// A client of one server. Follows no redirects, keeps no cookies. Cheap requests: connections stay open.
 pub struct HttpClient {
@@ -48,6 +48,20 @@ impl HttpClient {
     ///
     /// [`HttpError::Url`], [`HttpError::Plain`], [`HttpError::Setup`].
     pub fn new(url: &str, trust: Trust, insecure: bool) -> Result<Self, HttpError> {
+        Self::with_certificate(url, trust, insecure, None)
+    }
+
+    /// The same, with a certificate for a server that asks who we are.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_certificate(
+        url: &str,
+        trust: Trust,
+        insecure: bool,
+        shown: Option<&Identity>,
+    ) -> Result<Self, HttpError> {
         let bad = |what| HttpError::Url(url.to_owned(), what);
         let uri: Uri = url.parse().map_err(|_| bad("it does not parse"))?;
         let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
@@ -69,7 +83,7 @@ impl HttpClient {
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = if secure {
             let name = ServerName::try_from(host.clone()).map_err(|_| bad("its host is no name"))?;
-            let (config, seen) = trust.client()?;
+            let (config, seen) = trust.client(shown)?;
             Some((TlsConnector::from(config), name, seen))
         } else {
             None

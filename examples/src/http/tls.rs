@@ -24,7 +24,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-/// A server's certificate chain and key.
+/// A certificate chain and its key: a server's, or a client's.
 #[derive(Debug)]
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
@@ -158,24 +158,25 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// What a client needs of TLS, and where it looks after a handshake for the pin it has met.
+    /// What a client needs of TLS, with a certificate to show where there is one, and where it looks after a handshake for the pin it has met.
     ///
     /// # Errors
     ///
     /// [`TlsError`].
-    pub(crate) fn client(self) -> Result<(Arc<ClientConfig>, Seen), TlsError> {
+    pub(crate) fn client(self, shown: Option<&Identity>) -> Result<(Arc<ClientConfig>, Seen), TlsError> {
         let seen = Seen::default();
         let authorities = match self {
             Self::Pin(_) => None,
             Self::System => system_verifier()?,
         };
         let verifier = Verifier { trust: self, authorities, seen: Arc::clone(&seen) };
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| TlsError::Refused(e.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+        let refused = |e: rustls::Error| TlsError::Refused(e.to_string());
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = builder.map_err(refused)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key()).map_err(refused)?,
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok((Arc::new(config), seen))
     }

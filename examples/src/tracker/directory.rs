@@ -17,7 +17,7 @@ pub enum Directory {
     /// Of this node alone. A request holds it for microseconds, so that threads may share it.
     Memory(Box<Mutex<Tracker>>),
     /// Of all nodes that share a Redis.
-    Redis(RedisDirectory),
+    Redis(Box<RedisDirectory>),
 }
 
 /// Whose request it is: where it comes from, who was authenticated, and what that one may do.

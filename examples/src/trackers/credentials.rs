@@ -13,13 +13,16 @@ use tokio::sync::Mutex;
 use crate::{
     account::{Account, AccountError},
     cli::exit::{Exit, Failure},
+    http::Identity,
 };
 
 /// What is shown to trackers.
 #[derive(Debug)]
 pub enum Credentials {
-    /// Nothing: for trackers that ask for nothing, or for a certificate.
+    /// Nothing: for trackers that ask for nothing.
     None,
+    /// A TLS client certificate.
+    Certificate(Box<Identity>),
     /// Access tokens of a Portal, for one piece of content (RFC 6750).
     Tokens {
         /// Who gets them.
@@ -43,6 +46,11 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
+    /// The certificate to show, where there is one.
+    pub(super) fn certificate(&self) -> Option<&Identity> {
+        if let Self::Certificate(identity) = self { Some(identity) } else { None }
+    }
+
     /// Tokens that open this content.
     pub fn tokens(account: Account, content: String) -> Self {
         Self::Tokens { account, content, current: Mutex::default() }
@@ -51,7 +59,7 @@ impl Credentials {
     /// The `Authorization` header of the next request.
     pub(super) async fn authorization(&self, target: &str) -> Result<Option<String>, CredentialsError> {
         match self {
-            Self::None => Ok(None),
+            Self::None | Self::Certificate(_) => Ok(None),
             Self::Tokens { account, content, current } => {
                 let mut current = current.lock().await;
                 let token = match &*current {
@@ -79,6 +87,9 @@ impl Credentials {
     pub(super) async fn renew(&self, challenge: &str) -> Result<(), CredentialsError> {
         match self {
             Self::None => Err(CredentialsError::Refused(wanted(challenge).into())),
+            Self::Certificate(_) => {
+                Err(CredentialsError::Refused("the tracker does not take the certificate that was shown".into()))
+            }
             Self::Tokens { current, .. } => {
                 *current.lock().await = None;
                 self.authorization("/").await.map(|_| ())
@@ -101,7 +112,7 @@ fn wanted(challenge: &str) -> &'static str {
     } else if list.iter().any(|auth| auth.is("Bearer")) {
         "the tracker serves the users of a Portal: sign in there, and name the content by its identifier in the catalogue"
     } else {
-        "the tracker asks for proof of who we are"
+        "the tracker asks for proof of who we are: give --tracker-cert and --tracker-key"
     }
 }
 

@@ -13,7 +13,7 @@ use ppsp_tracker_proto::message::{MAX_RESPONSE, MEDIA_TYPE};
 
 use super::{Credentials, CredentialsError};
 use crate::{
-    http::{HttpClient, HttpError, Pin, Trust},
+    http::{HttpClient, HttpError, Identity, Pin, Trust},
     tracker::doors::CLIENT_HEADER,
 };
 
@@ -104,7 +104,7 @@ impl Wire {
         if let Some(client) = clients.get(tracker) {
             return Ok(Arc::clone(client));
         }
-        let mut client = open(tracker, self.0.insecure)?;
+        let mut client = open(tracker, self.0.insecure, self.0.credentials.certificate())?;
         client.timeout = PATIENCE;
         client.longest_answer = MAX_RESPONSE;
         let client = Arc::new(client);
@@ -119,14 +119,14 @@ impl Wire {
 ///
 /// [`HttpError::Url`], and [`HttpError::Plain`] for one without TLS that is not `insecure`, or not on loopback.
 pub fn check(tracker: &str, insecure: bool) -> Result<(), HttpError> {
-    open(tracker, insecure).map(|_| ())
+    open(tracker, insecure, None).map(|_| ())
 }
 
 /// A tracker that no authority vouches for has its fingerprint in its URL: whoever gave the URL vouches for both.
-fn open(tracker: &str, insecure: bool) -> Result<HttpClient, HttpError> {
+fn open(tracker: &str, insecure: bool, shown: Option<&Identity>) -> Result<HttpClient, HttpError> {
     let pin = tracker.split_once('#').map(|(_, pin)| pin.parse::<Pin>());
     let pin = pin.transpose().map_err(|_| HttpError::Url(tracker.to_owned(), "what follows # is no fingerprint"))?;
-    HttpClient::new(tracker, pin.map_or(Trust::System, Trust::Pin), insecure)
+    HttpClient::with_certificate(tracker, pin.map_or(Trust::System, Trust::Pin), insecure, shown)
 }
 
 /// Seconds; a date is not read.

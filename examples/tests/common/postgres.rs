@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ppsp_examples::http::{Identity, Pin};
 use tempfile::TempDir;
 
 /// A running server. Ended when dropped.
@@ -20,6 +21,9 @@ pub struct Postgres {
     dir: TempDir,
     programs: PathBuf,
     owner: Option<(u32, u32)>,
+    port: u16,
+    /// Settings.
+    more: Vec<String>,
 }
 
 /// The server that the tests of one process share while any of them runs.
@@ -39,6 +43,18 @@ impl Postgres {
 
     /// Starts one. `None`, with a word about it, where the programs are not installed; in CI that is a failure.
     pub fn start() -> Option<Self> {
+        Self::start_as(None)
+    }
+
+    /// Starts one that listens on loopback too, with TLS there; returns a URL that wants it, and the fingerprint of its key.
+    pub fn start_with_tls() -> Option<(Self, String, Pin)> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self::start_as(Some(port))?;
+        let pin = Identity::keep(&server.dir.path().join("tls"), &[]).unwrap().pin();
+        Some((server, format!("postgres://ppsp@127.0.0.1:{port}/postgres?sslmode=require"), pin))
+    }
+
+    fn start_as(tls_port: Option<u16>) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var_os("CI").is_none(), "PostgreSQL is not installed");
             eprintln!("skipped: PostgreSQL is not installed (Debian: postgresql-15)");
@@ -60,8 +76,22 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let child = Self::spawn(&programs, &data, owner);
-        let mut server = Self { child, dir, programs, owner };
+        let mut more = Vec::new();
+        if let Some(port) = tls_port {
+            let tls = dir.path().join("tls");
+            fs::create_dir(&tls).unwrap();
+            Identity::keep(&tls, &["localhost".into()]).unwrap();
+            for file in ["tls-cert.pem", "tls-key.pem"].map(|name| tls.join(name)) {
+                let (uid, gid) = owner.unzip();
+                std::os::unix::fs::chown(&file, uid, gid).unwrap();
+            }
+            more.extend(["listen_addresses=127.0.0.1".to_owned(), format!("port={port}"), "ssl=on".to_owned()]);
+            more.push(format!("ssl_cert_file={}", tls.join("tls-cert.pem").display()));
+            more.push(format!("ssl_key_file={}", tls.join("tls-key.pem").display()));
+            more.push(format!("unix_socket_directories={}", data.display()));
+        }
+        let child = Self::spawn(&programs, &data, owner, &more);
+        let mut server = Self { child, dir, programs, owner, port: tls_port.unwrap_or(5432), more };
         assert!(server.answers(), "PostgreSQL does not start");
         Some(server)
     }
@@ -77,7 +107,7 @@ impl Postgres {
         // The other processes of the server have to notice first that it is gone: until then a new one ends at once.
         let end = Instant::now() + super::PATIENCE;
         loop {
-            self.child = Self::spawn(&self.programs, &self.dir.path().join("data"), self.owner);
+            self.child = Self::spawn(&self.programs, &self.dir.path().join("data"), self.owner, &self.more);
             if self.answers() {
                 return;
             }
@@ -85,7 +115,7 @@ impl Postgres {
         }
     }
 
-    fn spawn(programs: &Path, data: &Path, owner: Option<(u32, u32)>) -> Child {
+    fn spawn(programs: &Path, data: &Path, owner: Option<(u32, u32)>, more: &[String]) -> Child {
         // No port is opened: the number is only a part of the socket's name.
         run(programs, "postgres", owner)
             .arg("-D")
@@ -93,6 +123,7 @@ impl Postgres {
             .arg("-k")
             .arg(data)
             .args(["-c", "listen_addresses=", "-c", "max_connections=60"])
+            .args(more.iter().flat_map(|setting| ["-c", setting]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -112,7 +143,8 @@ impl Postgres {
 
     fn url(&self, database: &str) -> String {
         let socket = self.dir.path().join("data").to_str().unwrap().replace('/', "%2F");
-        format!("postgres://ppsp@{socket}/{database}")
+        // The port is a part of the socket's name.
+        format!("postgres://ppsp@{socket}:{}/{database}", self.port)
     }
 
     /// Waits until it answers; `false` where it has ended.

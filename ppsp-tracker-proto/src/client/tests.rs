@@ -422,4 +422,9 @@ proptest! {
         client.handle_response(START, request.id, None, &bytes);
         while client.poll_event().is_some() {}
     }
+
+    #[test]
+    fn whatever_happens(script in prop::collection::vec(any::<u8>(), 0..400)) {
+        crate::fuzzing::tracker_client(&script);
+    }
 }

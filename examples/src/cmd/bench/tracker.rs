@@ -105,7 +105,7 @@ impl Target {
     fn of(said: &Value) -> Result<Self, Failure> {
         let addr = said["addr"].as_str().unwrap_or_default().to_owned();
         let pin = said["pin"].as_str().map(str::parse::<Pin>).transpose().map_err(Failure::other)?;
-        let tls = pin.map(|pin| Trust::Pin(pin).client()).transpose().map_err(Failure::other)?;
+        let tls = pin.map(|pin| Trust::Pin(pin).client(None)).transpose().map_err(Failure::other)?;
         Ok(Self { addr, tls: tls.map(|(config, _)| TlsConnector::from(config)) })
     }
 

@@ -25,7 +25,10 @@ mod value;
 use std::{path::PathBuf, sync::Arc};
 
 use pool::{Connection, Mode, Pool};
+pub use postgres::Server;
 use value::{FromRow, Value, params};
+
+use crate::http::Pin;
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -33,17 +36,18 @@ pub enum Place {
     /// In a file of SQLite. It is made where it is not there, and readable for its owner alone.
     File(PathBuf),
     /// On a PostgreSQL server.
-    Server(Box<tokio_postgres::Config>),
+    Server(Box<Server>),
 }
 
 impl Place {
-    /// Reads the URL of a PostgreSQL server.
+    /// Reads the URL of a PostgreSQL server. One on another machine is spoken to with TLS; where `pin` is not its key's, or the
+    /// system's authorities do not vouch for it, it is not believed.
     ///
     /// # Errors
     ///
     /// Why it is none. The URL may have a password in it: it is not repeated.
-    pub fn server(url: &str) -> Result<Self, DbError> {
-        postgres::read_url(url).map(|config| Self::Server(Box::new(config)))
+    pub fn server(url: &str, pin: Option<Pin>) -> Result<Self, DbError> {
+        Server::read(url, pin).map(|server| Self::Server(Box::new(server)))
     }
 }
 
@@ -89,8 +93,8 @@ impl Db {
                 let pool = |mode, most| Arc::new(Pool::new(pool::Opener::File(path.clone(), mode), most));
                 Self { readers: pool(Mode::Read, 4), writers: pool(Mode::Write, 1) }
             }
-            Place::Server(config) => {
-                let opener = pool::Opener::Server(config, tokio::runtime::Handle::current());
+            Place::Server(server) => {
+                let opener = pool::Opener::Server(server, tokio::runtime::Handle::current());
                 let pool = Arc::new(Pool::new(opener, 8));
                 Self { readers: Arc::clone(&pool), writers: pool }
             }

@@ -32,7 +32,7 @@ pub(super) enum Trouble {
 pub(super) enum Opener {
     /// The mode is what its transactions are for.
     File(PathBuf, Mode),
-    Server(Box<tokio_postgres::Config>, tokio::runtime::Handle),
+    Server(Box<postgres::Server>, tokio::runtime::Handle),
 }
 
 /// A connection, in one thread at a time.
@@ -133,7 +133,7 @@ impl Opener {
     fn open(&self) -> Result<Connection, DbError> {
         Ok(match self {
             Self::File(path, mode) => Connection::File(sqlite::open(path, *mode)?),
-            Self::Server(config, runtime) => Connection::Server(postgres::Connection::open(config, runtime)?),
+            Self::Server(server, runtime) => Connection::Server(postgres::Connection::open(server, runtime)?),
         })
     }
 }

@@ -6,16 +6,19 @@ use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio_postgres::{
     Client, Config, NoTls, Statement,
-    config::Host,
+    config::{Host, SslMode},
     error::SqlState,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
+
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     DbError,
     pool::{Mode, Trouble},
     value::Value,
 };
+use crate::http::{Pin, Trust};
 
 /// A connection and the statements that are prepared on it.
 pub(super) struct Connection {
@@ -24,42 +27,68 @@ pub(super) struct Connection {
     runtime: Handle,
 }
 
-/// Reads `postgres://…`.
-pub(super) fn read_url(url: &str) -> Result<Config, DbError> {
-    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Err(DbError::Address("the address of a database begins with postgres://"));
+/// A PostgreSQL server, and how it is known.
+#[derive(Clone, Debug)]
+pub struct Server {
+    config: Config,
+    /// None where it is so near that nobody is in between.
+    trust: Option<Trust>,
+}
+
+impl Server {
+    /// Reads `postgres://…`.
+    pub(super) fn read(url: &str, pin: Option<Pin>) -> Result<Self, DbError> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(DbError::Address("the address of a database begins with postgres://"));
+        }
+        let mut config: Config =
+            url.parse().map_err(|_| DbError::Address("this is no address of a PostgreSQL server"))?;
+        // Verifiers and keys go over this line.
+        let near = |host: &Host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+        };
+        let near = config.get_hosts().iter().all(near);
+        if !near && config.get_ssl_mode() == SslMode::Disable {
+            return Err(DbError::Address("a PostgreSQL server on another machine is spoken to with TLS"));
+        }
+        let clear = near && config.get_ssl_mode() != SslMode::Require && pin.is_none();
+        let trust = (!clear).then(|| pin.map_or(Trust::System, Trust::Pin));
+        config.ssl_mode(if clear { SslMode::Disable } else { SslMode::Require });
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(5));
+        }
+        config.application_name("ppsp portal");
+        Ok(Self { config, trust })
     }
-    let mut config: Config = url.parse().map_err(|_| DbError::Address("this is no address of a PostgreSQL server"))?;
-    // Verifiers and keys go over this line.
-    let near = |host: &Host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
-    };
-    if !config.get_hosts().iter().all(near) {
-        return Err(DbError::Address(
-            "a PostgreSQL server is spoken to on this machine only: at localhost, at a socket, or through a tunnel",
-        ));
+
+    async fn connect(&self, runtime: &Handle) -> Result<Client, DbError> {
+        let away = |error: tokio_postgres::Error| DbError::Away(words(&error));
+        // A connection ends with its client, or says there why it ended.
+        let Some(trust) = self.trust else {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(away)?;
+            runtime.spawn(connection);
+            return Ok(client);
+        };
+        let (tls, _) = trust.client(None).map_err(|error| DbError::Away(error.to_string()))?;
+        let mut tls = (*tls).clone();
+        tls.alpn_protocols.clear();
+        let (client, connection) = self.config.connect(MakeRustlsConnect::new(tls)).await.map_err(away)?;
+        runtime.spawn(connection);
+        Ok(client)
     }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
-    }
-    config.application_name("ppsp portal");
-    Ok(config)
 }
 
 impl Connection {
-    pub(super) fn open(config: &Config, runtime: &Handle) -> Result<Self, DbError> {
+    pub(super) fn open(server: &Server, runtime: &Handle) -> Result<Self, DbError> {
         let connect = async {
-            let (client, connection) = config.connect(NoTls).await?;
-            // It ends with the client, or says there why it ended.
-            runtime.spawn(connection);
+            let client = server.connect(runtime).await?;
             // Nobody waits for an answer longer than this.
-            client
-                .batch_execute("SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s'")
-                .await?;
-            Ok(client)
+            let limits = "SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s'";
+            client.batch_execute(limits).await.map_err(|error| DbError::Away(words(&error)))?;
+            Ok::<_, DbError>(client)
         };
-        let client = runtime.block_on(connect).map_err(|error| DbError::Away(words(&error)))?;
+        let client = runtime.block_on(connect)?;
         Ok(Self { client, statements: HashMap::new(), runtime: runtime.clone() })
     }
 
@@ -184,11 +213,17 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in ["postgres://u:p@localhost/ppsp", "postgresql://127.0.0.1:5433/a", "postgres://u@%2Frun%2Fpg/db"] {
-            assert!(read_url(good).is_ok(), "{good}");
+        let tls = |url: &str, pin| Server::read(url, pin).unwrap().trust;
+        for near in ["postgres://u:p@localhost/ppsp", "postgresql://127.0.0.1:5433/a", "postgres://u@%2Frun%2Fpg/db"] {
+            assert_eq!(tls(near, None), None, "{near}");
         }
-        for bad in ["mysql://localhost/a", "postgres://db.example.org/a", "postgres://[", "host=localhost"] {
-            let error = read_url(bad).unwrap_err().to_string();
+        assert_eq!(tls("postgres://db.example.org/a", None), Some(Trust::System));
+        assert_eq!(tls("postgres://db.example.org/a", Some(Pin::NONE)), Some(Trust::Pin(Pin::NONE)));
+        assert_eq!(tls("postgres://localhost/a?sslmode=require", None), Some(Trust::System));
+        for bad in
+            ["mysql://localhost/a", "postgres://db.example.org/a?sslmode=disable", "postgres://[", "host=localhost"]
+        {
+            let error = Server::read(bad, None).unwrap_err().to_string();
             assert!(!error.contains("example"), "{error}");
         }
     }

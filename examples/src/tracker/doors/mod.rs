@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 pub use bearer::Bearer;
 pub use digest::Digest;
 
-use crate::http::ClientCertificate;
+use crate::http::{ClientCertificate, Pin};
 
 /// Where accounts and tokens are good, as challenges call it.
 pub const REALM: &str = "ppsp-tracker";
@@ -113,7 +113,7 @@ impl Doors {
         if self.certificate
             && let Some(ClientCertificate(pin)) = head.extensions.get()
         {
-            return Ok(everything(named_by(pin.as_bytes())));
+            return Ok(everything(of_certificate(pin)));
         }
         if self.nobody_proves {
             let said = head.headers.get(CLIENT_HEADER).and_then(|name| name.to_str().ok()?.parse::<Identifier>().ok());
@@ -152,6 +152,11 @@ fn unavailable() -> Rejected {
 
 fn everything(principal: Principal) -> Admitted {
     Admitted { principal, access: None }
+}
+
+/// The principal of who shows a certificate with this key.
+pub fn of_certificate(key: &Pin) -> Principal {
+    named_by(key.as_bytes())
 }
 
 /// The principal of whoever is known by a hash alone: its first bytes are the client identifier, the next ones the session,

@@ -9,6 +9,7 @@ mod step;
 mod store;
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Mutex,
@@ -47,6 +48,8 @@ pub struct RedisDirectory {
     flags: Mutex<Flags>,
     /// Peers and swarms of all nodes, as of a second ago.
     there: Mutex<(usize, usize)>,
+    /// When this node last heard of a session that has peers.
+    heard: Mutex<HashMap<u128, Instant>>,
 }
 
 /// Why a request is not granted.
@@ -75,8 +78,8 @@ impl RedisDirectory {
     /// [`RedisError`] for what is no URL of a Redis.
     pub fn new(url: &str, config: TrackerConfig) -> Result<Self, RedisError> {
         let store = Store::new(url, config.track_timer, config.keep_answers)?;
-        let (stats, flags, there) = Default::default();
-        Ok(Self { store, config, away: AtomicBool::new(true), stats, flags, there })
+        let (stats, flags, there, heard) = Default::default();
+        Ok(Self { store, config, away: AtomicBool::new(true), stats, flags, there, heard })
     }
 
     /// The key of peer identifiers that all nodes use: the first one brings it.
@@ -117,8 +120,12 @@ impl RedisDirectory {
                 return self.count(Code::UNAVAILABLE, true);
             }
         };
-        let registered = self.store.of_session(asker.principal.session, now).await;
-        self.count(code, registered.map_or(true, |peers| !peers.is_empty()))
+        let peers = self.store.of_session(asker.principal.session, now).await;
+        let registered = peers.map_or(true, |peers| !peers.is_empty());
+        if registered {
+            lock(&self.heard).insert(asker.principal.session, now);
+        }
+        self.count(code, registered)
     }
 
     /// A request that has not been answered before, and is remembered.
@@ -263,7 +270,7 @@ impl RedisDirectory {
     async fn room(&self, now: Instant, asker: &Asker<'_>, remote: IpAddr) -> Result<(), Trouble> {
         let own = self.store.of_session(asker.principal.session, now).await?;
         if own.len() >= self.config.max_peers_per_session
-            && let Some(oldest) = own.first()
+            && let Some((oldest, _)) = own.first()
         {
             self.remove(now, oldest).await?;
         }
@@ -291,20 +298,27 @@ impl RedisDirectory {
         Ok(())
     }
 
-    /// Ends the registrations of a session, at all nodes.
+    /// Ends the registrations of a session that this node heard of last: tokens that it saw may have expired because the peer
+    /// went on to another node, which then knows better.
     ///
     /// # Errors
     ///
     /// [`RedisError`]: some may be left.
     pub async fn end_session(&self, session: u128, now: Instant) -> Result<(), RedisError> {
-        for id in self.store.of_session(session, now).await? {
-            self.remove(now, &id).await?;
+        let Some(heard) = lock(&self.heard).get(&session).copied() else { return Ok(()) };
+        for (id, when) in self.store.of_session(session, now).await? {
+            if when <= heard {
+                self.remove(now, &id).await?;
+            }
         }
+        lock(&self.heard).remove(&session);
         Ok(())
     }
 
     /// Looks whether Redis is there, and what is in it.
     pub(super) async fn look(&self, now: Instant) {
+        // Whoever was silent for longer is gone, or elsewhere.
+        lock(&self.heard).retain(|_, heard| now.saturating_since(*heard) <= self.config.track_timer);
         match self.store.population(now).await {
             Ok(there) => {
                 *lock(&self.there) = there;

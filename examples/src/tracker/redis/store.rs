@@ -110,19 +110,22 @@ impl Store {
         self.run(&pipe).await
     }
 
+    /// Scores are microseconds of the Unix time, which a double holds for another 250 years; nodes have to agree on it within some
+    /// seconds.
     fn add(&self, pipe: &mut Pipeline, set: &str, now: Instant, member: &[u8]) {
-        pipe.cmd("ZADD").arg(set).arg(millis(now)).arg(member).ignore();
+        pipe.cmd("ZADD").arg(set).arg(now.as_micros()).arg(member).ignore();
         pipe.cmd("PEXPIRE").arg(set).arg(2 * self.track_timer.as_millis() as u64).ignore();
     }
 
-    /// The peers of a session, the one that was silent for longest first.
-    pub(super) async fn of_session(&self, session: u128, now: Instant) -> RedisResult<Vec<Identifier>> {
+    /// The peers of a session and when they were last heard, the one that was silent for longest first.
+    pub(super) async fn of_session(&self, session: u128, now: Instant) -> RedisResult<Vec<(Identifier, Instant)>> {
         let mut pipe = pipe();
         let set = keys::session(session);
         self.trim(&mut pipe, &set, now);
-        pipe.cmd("ZRANGE").arg(set).arg(0).arg(-1);
-        let (ids,): (Vec<Vec<u8>>,) = self.run(&pipe).await?;
-        Ok(ids.into_iter().filter_map(identifier).collect())
+        pipe.cmd("ZRANGE").arg(set).arg(0).arg(-1).arg("WITHSCORES");
+        let (found,): (Vec<(Vec<u8>, u64)>,) = self.run(&pipe).await?;
+        let read = |(id, micros): (Vec<u8>, u64)| Some((identifier(id)?, Instant::from_micros(micros)));
+        Ok(found.into_iter().filter_map(read).collect())
     }
 
     /// All peers, and those of an address.
@@ -234,7 +237,7 @@ impl Store {
 
     /// Takes out who was silent for too long; a little later than the record is gone, which is what counts.
     fn trim(&self, pipe: &mut Pipeline, set: &str, now: Instant) {
-        let last = millis(now).saturating_sub((self.track_timer + MARGIN).as_millis() as u64);
+        let last = now.as_micros().saturating_sub((self.track_timer + MARGIN).as_micros() as u64);
         pipe.cmd("ZREMRANGEBYSCORE").arg(set).arg("-inf").arg(last).ignore();
     }
 
@@ -262,11 +265,6 @@ fn read(bytes: Vec<u8>) -> Option<Found> {
 
 fn identifier(bytes: Vec<u8>) -> Option<Identifier> {
     bytes.try_into().ok().map(Identifier::from_bytes)
-}
-
-/// Of the Unix time: nodes have to agree on it within some seconds.
-fn millis(now: Instant) -> u64 {
-    now.as_micros() / 1000
 }
 
 /// Touches one key alone, as a cluster wants it.
