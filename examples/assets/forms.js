@@ -2,33 +2,48 @@
 import { Refused, signIn, verifier } from "./scram.js";
 
 for (const form of document.querySelectorAll("form[data-scram]")) {
-  const say = form.querySelector("[data-say]");
   const button = form.querySelector("button");
-  const tell = (sentence, bad = false) => {
-    say.textContent = sentence;
-    say.classList.toggle("bad", bad);
+  const status = form.querySelector("[data-status]");
+  const password = form.querySelector("[data-password]"), again = form.querySelector("[data-again]");
+  const fields = { name: form.querySelector("#name"), password, again };
+
+  /** Says a sentence below the button, or beside the field that it is about. */
+  const say = (sentence, field) => {
+    status.textContent = field ? "" : sentence;
+    for (const [name, input] of Object.entries(fields)) {
+      if (!input) continue;
+      const wrong = name === field;
+      document.getElementById(`${name}-wrong`).textContent = wrong ? sentence : "";
+      if (wrong) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
+    }
+    // Who does not see the page hears the sentence with the field.
+    fields[field]?.focus();
   };
+
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    status.classList.remove("bad");
     button.disabled = true;
     try {
       if (form.dataset.scram === "login") {
-        tell("Signing in…");
-        await signIn(form.querySelector("#name").value, form.querySelector("#password").value);
+        say("Signing in…");
+        await signIn(fields.name.value, password.value);
         location.assign(form.dataset.next);
         return;
       }
-      const [fresh, again] = ["new", "again"].map((which) => form.querySelector(`[data-${which}]`));
-      if (fresh.value !== again.value) throw new Refused("The two passwords differ.");
-      tell("Stretching the password…");
-      const made = await verifier(fresh.value, Number(form.dataset.iterations));
+      if (password.value !== again.value) throw new Refused("The two passwords differ.", "again");
+      say("Stretching the password…");
+      const made = await verifier(password.value, Number(form.dataset.iterations));
       form.elements.verifier.value = JSON.stringify(made);
-      fresh.value = again.value = "";
+      password.value = again.value = "";
       form.submit();
     } catch (error) {
-      tell(error instanceof Refused ? error.message : "Something went wrong; is the Portal still there?", true);
+      status.classList.add("bad");
+      const known = error instanceof Refused;
+      say(known ? error.message : "Something went wrong in this page. Load it again.", known ? error.field : undefined);
+      if (!known) console.error(error);
       button.disabled = false;
-      form.querySelector("input[type=password]").focus();
     }
   });
 }

@@ -128,6 +128,7 @@ fn content_and_who_may_look_for_it() {
         made.await.unwrap();
         let search = |words: &str, user: Option<&str>, groups: &[&str]| Search {
             words: words.into(),
+            group: String::new(),
             user: user.map(name),
             groups: groups.iter().map(|&group| group.into()).collect(),
         };
@@ -145,6 +146,10 @@ fn content_and_who_may_look_for_it() {
         assert_eq!(found(search("d_s", None, &[]), "", 9).await, ["02"]);
         assert_eq!(found(search("n_w", None, &[]), "", 9).await, [""; 0]);
         assert_eq!(found(search("!", None, &[]), "", 9).await, [""; 0]);
+        let of_group = |user, groups: &[&str]| Search { group: "winter".into(), ..search("", user, groups) };
+        assert_eq!(found(of_group(None, &[]), "", 9).await, ["01"]);
+        assert_eq!(found(of_group(Some("alice"), &[]), "", 9).await, [""; 0]);
+        assert_eq!(found(of_group(Some("alice"), &["skiers"]), "", 9).await, ["01"]);
         // Own content, and what is allowed to a group that is named in full.
         assert_eq!(found(search("", Some("alice"), &[]), "", 9).await, ["03"]);
         assert_eq!(found(search("", Some("alice"), &["ski", "ers"]), "", 9).await, ["03"]);
@@ -156,6 +161,10 @@ fn content_and_who_may_look_for_it() {
             assert_eq!(with.iter().map(|content| &*content.id).collect::<Vec<_>>(), ["01", "02"]);
             assert_eq!(content::descriptor(tx, "01")?.as_deref(), Some(&b"<a/>"[..]));
             assert_eq!(content::groups(tx, 9)?, ["summer", "winter"]);
+            assert_eq!(content::group_sizes(tx, 9)?, [("summer".into(), 2), ("winter".into(), 1)]);
+            assert_eq!(content::groups_for(tx, &name("alice"), &[], 9)?, ["summer"]);
+            assert_eq!(content::groups_for(tx, &name("alice"), &["skiers".into()], 9)?, ["summer", "winter"]);
+            assert_eq!(policies::groups(tx, 9)?, [("winter".into(), 1)]);
             assert_eq!(content::published_by(tx, &name("media"))?, 2);
             let about = policies::about(tx, &What::Content("02".into()))?;
             assert_eq!((about.len(), about[0].effect, about[0].from), (1, Effect::Deny, Some(3)));
@@ -266,6 +275,11 @@ fn trackers_keys_settings_and_the_audit_log() {
             let newest = audit::list(tx, "", "", "", 2)?;
             assert_eq!(newest.iter().map(|entry| entry.at).collect::<Vec<_>>(), [5, 4]);
             assert_eq!(audit::list(tx, "", "", &newest[1].id, 1)?[0].about, "3");
+            let of = |tx: &mut _, who, what| {
+                Ok::<_, DbError>(audit::list(tx, who, what, "", 9)?.iter().map(|entry| entry.at).collect::<Vec<_>>())
+            };
+            assert_eq!(of(tx, "alice", "ban")?, [5, 4, 3, 2, 1, 0]);
+            assert_eq!((of(tx, "bob", "")?, of(tx, "", "unban")?), (vec![], vec![]));
             audit::forget(tx, 1, 3)?;
             assert_eq!(audit::list(tx, "", "", "", 9)?.iter().map(|entry| entry.at).collect::<Vec<_>>(), [5, 4, 3]);
             Ok::<_, DbError>(())

@@ -98,12 +98,18 @@ impl Access {
     }
 
     /// What to look for in the catalogue.
-    pub(super) fn search(&self, words: &str) -> content::Search {
+    pub(super) fn search(&self, words: &str, group: &str) -> content::Search {
         content::Search {
             words: words.to_lowercase(),
+            group: group.to_owned(),
             user: (self.user.role != Role::Admin).then(|| self.user.name.clone()),
             groups: self.user.groups.clone(),
         }
+    }
+
+    /// The user groups of the user, that of everybody among them.
+    pub(super) fn groups(&self) -> &[String] {
+        &self.user.groups
     }
 
     /// Whether it may have everything.

@@ -24,6 +24,13 @@ pub struct Change {
     pub groups: Option<Vec<String>>,
 }
 
+impl Caller {
+    /// Whether it signed in lately. Who finds an open session must not be able to make it their own.
+    pub fn is_fresh(&self) -> bool {
+        unix_now() <= self.session.created.saturating_add(FRESH)
+    }
+}
+
 impl Portal {
     /// Makes an account: for an admin any; for strangers, where that is open to them, one of a viewer, not too fast.
     ///
@@ -138,8 +145,7 @@ impl Portal {
         let (now, mine) = (unix_now(), name == *caller.name());
         if !mine {
             caller.must_be_admin()?;
-        } else if now > caller.session.created.saturating_add(FRESH) {
-            // Who finds an open session must not be able to make it their own.
+        } else if !caller.is_fresh() {
             return Err(Refusal::NotSignedIn("sign in again to change the password"));
         }
         let (caller, account) = (caller.clone(), name.clone());

@@ -43,19 +43,21 @@ pub struct NewContent {
 }
 
 impl Portal {
-    /// What the catalogue has for who asks: content with these words in its title or group, from `after` on.
+    /// What the catalogue has for who asks: content with these words in its title or group, and of this group where one is
+    /// named, from `after` on.
     ///
     /// # Errors
     ///
     /// [`Refusal::Invalid`] for too many words, and those of the database.
-    pub async fn catalogue(&self, caller: &Caller, words: &str, after: &str) -> Result<Page, Refusal> {
-        if words.len() > 200 || after.len() > 64 {
+    pub async fn catalogue(&self, caller: &Caller, words: &str, group: &str, after: &str) -> Result<Page, Refusal> {
+        if words.len() > 200 || group.len() > 200 || after.len() > 64 {
             return Err(Refusal::invalid("at most 200 bytes can be searched for"));
         }
-        let (now, user, words, after) = (unix_now(), caller.user.clone(), words.to_owned(), after.to_owned());
+        let (now, user) = (unix_now(), caller.user.clone());
+        let [words, group, after] = [words, group, after].map(str::to_owned);
         let read = self.db().read(move |tx| {
             let access = Access::of(tx, user.clone())?;
-            let search = access.search(&words);
+            let search = access.search(&words, &group);
             let mut page = Page { items: Vec::new(), after: Some(after.clone()) };
             // What is allowed only at another time is passed over, but not without end.
             for _ in 0..8 {

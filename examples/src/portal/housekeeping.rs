@@ -39,7 +39,8 @@ impl Portal {
         Ok(())
     }
 
-    /// What was changed, by whom and when: the newest first, older than the entry of this identifier, at most 200.
+    /// What was changed, by whom and when: the newest first, older than the entry of this identifier, at most
+    /// [`audit::PAGE`]; of this user and of this kind alone, where they are not empty.
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl Portal {
     ) -> Result<Vec<audit::Entry>, Refusal> {
         caller.must_be_admin()?;
         let [who, what, before] = [who, what, before].map(str::to_owned);
-        Ok(self.db().read(move |tx| audit::list(tx, &who, &what, &before, 200)).await?)
+        Ok(self.db().read(move |tx| audit::list(tx, &who, &what, &before, audit::PAGE)).await?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Chance from the system, and names made of it.
 
+use std::time::SystemTime;
+
 use ppsp_auth::Secret;
 
 /// Bytes that nobody can guess.
@@ -20,9 +22,12 @@ pub(super) fn random_secret() -> Secret {
     Secret::new(random())
 }
 
-/// A name that no other thing has: the time, then chance. Later names are greater, to the second.
+/// A name that no other thing has: the time, then chance. Later names are greater: to the second, and where `unix_now` is the
+/// present, to the microsecond.
 pub(super) fn fresh_id(unix_now: u64) -> String {
-    format!("{unix_now:010x}{:014x}", u64::from_be_bytes(random()) >> 8)
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let micros = if now.as_secs() == unix_now { now.subsec_micros() } else { 999_999 };
+    format!("{unix_now:010x}{micros:05x}{:09x}", u64::from_be_bytes(random()) >> 28)
 }
 
 /// A text of digits and small letters that is easily told apart and typed, 5 bits to a character.
@@ -48,6 +53,9 @@ mod tests {
         let (a, b, c) = (fresh_id(1_800_000_000), fresh_id(1_800_000_000), fresh_id(1_800_000_001));
         assert!(a != b && a < c && b < c);
         assert_eq!(a.len(), 24);
+        // Microseconds, where the second is that of the clock.
+        assert_eq!(&a[10..15], "f423f");
+        assert!(&fresh_id(crate::portal::unix_now())[10..15] <= "f423f");
         assert!(a.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
     }
 

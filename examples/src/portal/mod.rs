@@ -16,6 +16,7 @@ pub mod db;
 mod descriptor;
 mod error;
 mod first_start;
+pub mod groups;
 pub mod housekeeping;
 mod id;
 mod keys;

@@ -223,7 +223,7 @@ fn grants(tx: &mut Tx<'_>, access: &Access, ids: &[String], unix_now: u64, expir
     let by_group = access.grants_of_groups(tx, &groups, unix_now, expires)?.ok_or_else(too_much)?;
     let granted: BTreeSet<&String> = by_group.as_slice().iter().flat_map(|grant| &grant.groups).collect();
     // What is not in a group that is granted as a whole: own content, single content, the rest of a group.
-    let found = content::search(tx, &access.search(""), "", MAX_SINGLE)?;
+    let found = content::search(tx, &access.search("", ""), "", MAX_SINGLE)?;
     contents.extend(found.into_iter().filter(|content| !granted.contains(&content.group)));
     let single = access.grants_of(tx, &contents, unix_now, expires)?.ok_or_else(too_much)?;
     Ok(Grants::new([single.as_slice(), by_group.as_slice()].concat()).map_err(|_| too_much())?)

@@ -47,21 +47,23 @@ pub(super) struct Sought {
     #[serde(default)]
     q: String,
     #[serde(default)]
+    group: String,
+    #[serde(default)]
     after: String,
 }
 
-/// `GET /api/v1/catalogue?q=&after=`: the newest first; `after` is what to go on with.
+/// `GET /api/v1/catalogue?q=&group=&after=`: the newest first; `after` is what to go on with.
 pub(super) async fn catalogue(
     State(portal): State<Portal>,
     caller: Caller,
-    Asked(Sought { q, after }): Asked<Sought>,
+    Asked(Sought { q, group, after }): Asked<Sought>,
 ) -> Result<impl IntoResponse, Refusal> {
     #[derive(Serialize)]
     struct List {
         content: Vec<Shown>,
         after: Option<String>,
     }
-    let page = portal.catalogue(&caller, &q, &after).await?;
+    let page = portal.catalogue(&caller, &q, &group, &after).await?;
     Ok(Json(List { content: page.items.into_iter().map(Shown::from).collect(), after: page.after }))
 }
 

@@ -42,6 +42,9 @@ pub const WHATS: [&str; 20] = [
     "unban",
 ];
 
+/// The most entries in one part of the log.
+pub const PAGE: u64 = 200;
+
 /// Adds an entry, in the transaction that makes the change.
 pub fn add(tx: &mut Tx<'_>, unix_now: u64, who: &str, what: &str, about: &str) -> Result<(), DbError> {
     tx.execute(

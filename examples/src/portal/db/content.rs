@@ -26,6 +26,8 @@ pub struct Content {
 pub struct Search {
     /// Words that stand in the title or the group, in small letters; all content where it is empty.
     pub words: String,
+    /// Its catalogue group; all groups where it is empty.
+    pub group: String,
     /// Whose allowance is looked for; everybody's content where there is none.
     pub user: Option<UserName>,
     /// The groups of that user.
@@ -102,22 +104,21 @@ pub fn search(tx: &mut Tx<'_>, search: &Search, before: &str, most: u64) -> Resu
     let Some(user) = &search.user else {
         let rows = tx.rows(
             "SELECT id, title, catalogue_group, publisher, length, created FROM content
-             WHERE id < $1 AND sought LIKE $2 ESCAPE '!' ORDER BY id DESC LIMIT $3",
-            params![before, pattern, most],
+             WHERE id < $1 AND sought LIKE $2 ESCAPE '!' AND ($4 = '' OR catalogue_group = $4) ORDER BY id DESC LIMIT $3",
+            params![before, pattern, most, search.group.as_str()],
         )?;
         return Ok(rows.into_iter().map(content).collect());
     };
-    // The groups as one text, so that the statement is the same for any number of them. No group has a slash in its name.
-    let groups = format!("/{}/", search.groups.join("/"));
+    let groups = joined(&search.groups);
     let rows = tx.rows(
         "SELECT c.id, c.title, c.catalogue_group, c.publisher, c.length, c.created FROM content c
-         WHERE c.id < $1 AND c.sought LIKE $2 ESCAPE '!' AND (c.publisher = $3 OR EXISTS (
+         WHERE c.id < $1 AND c.sought LIKE $2 ESCAPE '!' AND ($6 = '' OR c.catalogue_group = $6) AND (c.publisher = $3 OR EXISTS (
              SELECT 1 FROM policies p WHERE p.effect = 'allow'
              AND ((p.what_kind = 'content' AND p.what = c.id) OR (p.what_kind = 'group' AND p.what = c.catalogue_group))
              AND ((p.who_kind = 'user' AND p.who = $3)
                  OR (p.who_kind = 'group' AND REPLACE($4, '/' || p.who || '/', '') <> $4))
          )) ORDER BY c.id DESC LIMIT $5",
-        params![before, pattern, user.as_str(), groups, most],
+        params![before, pattern, user.as_str(), groups, most, search.group.as_str()],
     )?;
     Ok(rows.into_iter().map(content).collect())
 }
@@ -126,6 +127,33 @@ pub fn search(tx: &mut Tx<'_>, search: &Search, before: &str, most: u64) -> Resu
 pub fn groups(tx: &mut Tx<'_>, most: u64) -> Result<Vec<String>, DbError> {
     let sql = "SELECT DISTINCT catalogue_group FROM content ORDER BY catalogue_group LIMIT $1";
     Ok(tx.rows::<(String,)>(sql, params![most])?.into_iter().map(|(group,)| group).collect())
+}
+
+/// The names of catalogue groups with content that some policy allows this user, in force or not, or that is its own, up to so
+/// many.
+pub fn groups_for(tx: &mut Tx<'_>, user: &UserName, user_groups: &[String], most: u64) -> Result<Vec<String>, DbError> {
+    let rows = tx.rows::<(String,)>(
+        "SELECT DISTINCT c.catalogue_group FROM content c WHERE c.publisher = $1 OR EXISTS (
+             SELECT 1 FROM policies p WHERE p.effect = 'allow'
+             AND ((p.what_kind = 'content' AND p.what = c.id) OR (p.what_kind = 'group' AND p.what = c.catalogue_group))
+             AND ((p.who_kind = 'user' AND p.who = $1)
+                 OR (p.who_kind = 'group' AND REPLACE($2, '/' || p.who || '/', '') <> $2))
+         ) ORDER BY c.catalogue_group LIMIT $3",
+        params![user.as_str(), joined(user_groups), most],
+    )?;
+    Ok(rows.into_iter().map(|(group,)| group).collect())
+}
+
+/// Each catalogue group, up to so many, and how much content it has.
+pub fn group_sizes(tx: &mut Tx<'_>, most: u64) -> Result<Vec<(String, u64)>, DbError> {
+    let sql =
+        "SELECT catalogue_group, COUNT(*) FROM content GROUP BY catalogue_group ORDER BY catalogue_group LIMIT $1";
+    tx.rows(sql, params![most])
+}
+
+/// User groups as one text, so that a statement is the same for any number of them. No group has a slash in its name.
+fn joined(groups: &[String]) -> String {
+    format!("/{}/", groups.join("/"))
 }
 
 /// How much content a user has published.

@@ -59,6 +59,12 @@ pub fn about(tx: &mut Tx<'_>, about: &What) -> Result<Vec<Policy>, DbError> {
     rows.into_iter().map(policy).collect()
 }
 
+/// Each catalogue group that policies are about, up to so many, and how many there are.
+pub fn groups(tx: &mut Tx<'_>, most: u64) -> Result<Vec<(String, u64)>, DbError> {
+    let sql = "SELECT what, COUNT(*) FROM policies WHERE what_kind = 'group' GROUP BY what ORDER BY what LIMIT $1";
+    tx.rows(sql, params![most])
+}
+
 fn who(who: &Who) -> (&'static str, &str) {
     match who {
         Who::User(name) => ("user", name),

@@ -9,10 +9,13 @@ use axum::{
 use http::{StatusCode, header};
 use sha2::{Digest, Sha256};
 
+const OPAQUE: &str = include_str!("../../../assets/opaque.js");
+
 /// Name, content, type.
-const ALL: [(&str, &str, &str); 3] = [
+const ALL: [(&str, &str, &str); 4] = [
     ("portal.css", include_str!("../../../assets/portal.css"), "text/css; charset=utf-8"),
     ("scram.js", include_str!("../../../assets/scram.js"), "text/javascript; charset=utf-8"),
+    ("opaque.js", OPAQUE, "text/javascript; charset=utf-8"),
     ("forms.js", include_str!("../../../assets/forms.js"), "text/javascript; charset=utf-8"),
 ];
 
@@ -28,7 +31,7 @@ pub(super) async fn asset(Path(name): Path<String>) -> Response {
         Some((_, content, kind)) => {
             let keep = "public, max-age=31536000, immutable";
             // A script that imports another one names it without its version.
-            let content = content.replace("\"./scram.js\"", &format!("\"./{}-scram.js\"", version()));
+            let content = content.replace("from \"./", &format!("from \"./{}-", version()));
             ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, keep)], content).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
@@ -42,4 +45,49 @@ fn version() -> &'static str {
         ALL.iter().for_each(|(_, content, _)| hash.update(content));
         data_encoding::HEXLOWER.encode(&hash.finalize()[..6])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ppsp_auth::Password;
+
+    use super::*;
+
+    /// RFC 8265 §4.2: the script refuses in passwords what all other programs refuse.
+    #[test]
+    fn the_script_knows_the_same_characters_as_programs_do() {
+        let mut runs = vec![0_u32];
+        for point in 0..=u32::from(char::MAX) {
+            let allowed = char::from_u32(point).is_some_and(|c| Password::new(c.encode_utf8(&mut [0; 4])).is_ok());
+            // Refused and allowed in turn, from refused ones on.
+            if allowed == runs.len().is_multiple_of(2) {
+                *runs.last_mut().unwrap() += 1;
+            } else {
+                runs.push(1);
+            }
+        }
+        let table = OPAQUE.split('`').nth(1).unwrap();
+        let read: Vec<_> = table.split_whitespace().map(|run| u32::from_str_radix(run, 36).unwrap()).collect();
+        assert_eq!(read, runs, "the table is to be: {}", wrapped(&runs));
+    }
+
+    fn wrapped(runs: &[u32]) -> String {
+        let mut lines = vec![String::new()];
+        for &run in runs {
+            let mut digits: Vec<_> = Vec::new();
+            let mut rest = run;
+            while rest > 0 || digits.is_empty() {
+                digits.push(char::from_digit(rest % 36, 36).unwrap());
+                rest /= 36;
+            }
+            let word: String = digits.iter().rev().collect();
+            if lines.last().unwrap().len() + word.len() > 128 {
+                lines.push(String::new());
+            }
+            let line = lines.last_mut().unwrap();
+            *line += if line.is_empty() { "" } else { " " };
+            *line += &word;
+        }
+        lines.join("\n")
+    }
 }

@@ -2,18 +2,20 @@
 
 use askama::Template;
 use axum::{
-    Form as Sent,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, header};
-use ppsp_auth::policy::{Effect, Policy, What, Who};
+use ppsp_auth::policy::What;
 use ppsp_core::descriptor::Descriptor;
 use serde::Deserialize;
 
 use super::{
-    Form, Frame, Visitor, failed, page, then,
-    view::{Time, parse_time, size},
+    Visitor, encode,
+    form::{Asked, Form, Nothing, Said, Sent},
+    frame::{Frame, failed, page},
+    rules::{Rules, Ruling},
+    view::{Time, size},
 };
 use crate::portal::{Caller, Portal, Refusal, catalogue::Content};
 
@@ -38,6 +40,9 @@ impl From<Content> for Item {
 struct CataloguePage {
     frame: Frame,
     q: String,
+    group: String,
+    /// What there is to choose from.
+    groups: Vec<String>,
     items: Vec<Item>,
     next: Option<String>,
 }
@@ -47,6 +52,8 @@ pub(super) struct Sought {
     #[serde(default)]
     q: String,
     #[serde(default)]
+    group: String,
+    #[serde(default)]
     after: String,
 }
 
@@ -54,27 +61,26 @@ pub(super) struct Sought {
 pub(super) async fn catalogue(
     State(portal): State<Portal>,
     Visitor(caller): Visitor,
-    Query(Sought { q, after }): Query<Sought>,
+    Asked(Sought { q, group, after }): Asked<Sought>,
 ) -> Response {
-    let frame = Frame::of(&portal, &caller, "Catalogue");
-    match portal.catalogue(&caller, &q, &after).await {
-        Ok(found) => page(&CataloguePage {
-            frame,
-            q,
-            items: found.items.into_iter().map(Into::into).collect(),
-            next: found.after,
-        }),
-        Err(refusal) => failed(Some(frame), refusal),
+    let frame = Frame::of(&portal, &caller, "catalogue", "Catalogue");
+    let found = async {
+        let found = portal.catalogue(&caller, &q, &group, &after).await?;
+        Ok((found, portal.visible_groups(&caller).await?))
+    };
+    match found.await {
+        Ok((found, mut groups)) => {
+            // One may come here by a link to a group that is not among the first.
+            if let Err(at) = groups.binary_search(&group)
+                && !group.is_empty()
+            {
+                groups.insert(at, group.clone());
+            }
+            let items = found.items.into_iter().map(Into::into).collect();
+            page(&CataloguePage { frame, q, group, groups, items, next: found.after })
+        }
+        Err(refusal) => failed(frame, &refusal),
     }
-}
-
-/// A policy as a page shows it.
-struct Rule {
-    /// What a form says to remove it.
-    who: String,
-    name: String,
-    allows: bool,
-    when: String,
 }
 
 #[derive(Template)]
@@ -83,10 +89,9 @@ struct ContentPage {
     frame: Frame,
     item: Item,
     swarms: Vec<String>,
-    may_change: bool,
-    rules: Vec<Rule>,
-    /// Where forms about rules go.
-    action: String,
+    /// Where who looks may change them.
+    rules: Option<Rules>,
+    name: String,
     portal: String,
 }
 
@@ -96,114 +101,32 @@ pub(super) async fn content(
     Visitor(caller): Visitor,
     Path(id): Path<String>,
 ) -> Response {
-    let frame = Frame::of(&portal, &caller, "");
-    match show(&portal, &caller, &id, frame).await {
-        Ok(shown) => page(&shown),
-        Err(refusal) => failed(Some(Frame::of(&portal, &caller, "")), refusal),
-    }
+    show(&portal, &caller, &id, Ruling::default(), Said::default()).await
 }
 
-async fn show(portal: &Portal, caller: &Caller, id: &str, mut frame: Frame) -> Result<ContentPage, Refusal> {
-    let details = portal.content(caller, id).await?;
-    let what = What::Content(id.to_owned());
-    let rules = if details.may_change { rules(portal, caller, what).await? } else { Vec::new() };
-    frame.title.clone_from(&details.content.title);
-    Ok(ContentPage {
-        frame,
-        item: details.content.into(),
-        swarms: details.swarms,
-        may_change: details.may_change,
-        rules,
-        action: format!("/content/{id}/rule"),
-        portal: portal.issuer().to_owned(),
-    })
-}
-
-async fn rules(portal: &Portal, caller: &Caller, what: What) -> Result<Vec<Rule>, Refusal> {
-    let shown = |policy: Policy| {
-        let (kind, name) = match &policy.who {
-            Who::User(name) => ("user", name),
-            Who::Group(name) => ("group", name),
+async fn show(portal: &Portal, caller: &Caller, id: &str, typed: Ruling, said: Said) -> Response {
+    let frame = |title| Frame::of(portal, caller, "catalogue", title);
+    let read = async {
+        let details = portal.content(caller, id).await?;
+        let rules = if details.may_change {
+            let what = What::Content(id.to_owned());
+            Some(Rules::about(portal, caller, what, format!("/content/{id}/rule"), typed, said).await?)
+        } else {
+            None
         };
-        let when = match (policy.from, policy.until) {
-            (None, None) => "always".to_owned(),
-            (Some(from), None) => format!("from {}", Time::of(from).people),
-            (None, Some(until)) => format!("until {}", Time::of(until).people),
-            (Some(from), Some(until)) => format!("from {} until {}", Time::of(from).people, Time::of(until).people),
-        };
-        let allows = policy.effect == Effect::Allow;
-        Rule { who: format!("{kind}:{name}"), name: format!("{kind} {name}"), allows, when }
+        Ok((details, rules))
     };
-    Ok(portal.policies(caller, what).await?.into_iter().map(shown).collect())
-}
-
-#[derive(Template)]
-#[template(path = "group.html")]
-struct GroupPage {
-    frame: Frame,
-    name: String,
-    rules: Vec<Rule>,
-    action: String,
-}
-
-/// `GET /groups/{group}`: the rules about a catalogue group.
-pub(super) async fn group(
-    State(portal): State<Portal>,
-    Visitor(caller): Visitor,
-    Path(name): Path<String>,
-) -> Response {
-    let frame = Frame::of(&portal, &caller, format!("Group {name}"));
-    match rules(&portal, &caller, What::Group(name.clone())).await {
-        Ok(rules) => page(&GroupPage { frame, action: format!("{}/rule", group_page(&name)), name, rules }),
-        Err(refusal) => failed(Some(frame), refusal),
+    match read.await {
+        Ok((details, rules)) => page(&ContentPage {
+            frame: frame(details.content.title.clone()),
+            item: details.content.into(),
+            swarms: details.swarms,
+            rules,
+            name: caller.name().to_string(),
+            portal: portal.issuer().to_owned(),
+        }),
+        Err(refusal) => failed(frame(String::new()), &refusal),
     }
-}
-
-fn group_page(name: &str) -> String {
-    format!("/groups/{}", percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC))
-}
-
-/// `POST /groups/{group}/rule`.
-pub(super) async fn group_rule(
-    State(portal): State<Portal>,
-    Visitor(caller): Visitor,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    Sent(form): Sent<Form<Ruling>>,
-) -> Response {
-    let ruling = match form.checked(&portal, &caller, &headers) {
-        Ok(ruling) => ruling,
-        Err(response) => return *response,
-    };
-    let next = group_page(&name);
-    let done = decide(&portal, &caller, What::Group(name), &ruling).await;
-    then(&portal, &caller, done, &next)
-}
-
-/// `GET /content/{id}/descriptor.mpd`.
-pub(super) async fn descriptor(
-    State(portal): State<Portal>,
-    Visitor(caller): Visitor,
-    Path(id): Path<String>,
-) -> Response {
-    match portal.descriptor(&caller, &id).await {
-        Ok(xml) => ([(header::CONTENT_TYPE, Descriptor::MEDIA_TYPE)], xml).into_response(),
-        Err(refusal) => failed(Some(Frame::of(&portal, &caller, "")), refusal),
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct Ruling {
-    /// `allow`, `deny` or `remove`.
-    effect: String,
-    /// `user` or `group`; or both in one, as `user:alice`.
-    kind: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    from: String,
-    #[serde(default)]
-    until: String,
 }
 
 /// `POST /content/{id}/rule`.
@@ -218,26 +141,22 @@ pub(super) async fn rule(
         Ok(ruling) => ruling,
         Err(response) => return *response,
     };
-    let next = format!("/content/{id}");
-    let done = decide(&portal, &caller, What::Content(id), &ruling).await;
-    then(&portal, &caller, done, &next)
+    match ruling.decide(&portal, &caller, What::Content(id.clone())).await {
+        Ok(()) => Redirect::to(&format!("/content/{}#rules", encode(&id))).into_response(),
+        Err(problem) => problem.on(show(&portal, &caller, &id, ruling, problem.said()).await),
+    }
 }
 
-async fn decide(portal: &Portal, caller: &Caller, what: What, ruling: &Ruling) -> Result<(), Refusal> {
-    let (kind, name) = ruling.kind.split_once(':').unwrap_or((&ruling.kind, ruling.name.trim()));
-    let who = match kind {
-        "user" => Who::User(name.to_owned()),
-        "group" => Who::Group(name.to_owned()),
-        _ => return Err(Refusal::invalid("a rule is about a user or a group")),
-    };
-    let time = |text: &str| parse_time(text).map_err(|()| Refusal::invalid("the time is not one"));
-    let effect = match ruling.effect.as_str() {
-        "allow" => Effect::Allow,
-        "deny" => Effect::Deny,
-        _ => return portal.remove_policy(caller, who, what).await,
-    };
-    let (from, until) = (time(&ruling.from)?, time(&ruling.until)?);
-    portal.set_policy(caller, Policy { who, what, effect, from, until }).await
+/// `GET /content/{id}/descriptor.mpd`.
+pub(super) async fn descriptor(
+    State(portal): State<Portal>,
+    Visitor(caller): Visitor,
+    Path(id): Path<String>,
+) -> Response {
+    match portal.descriptor(&caller, &id).await {
+        Ok(xml) => ([(header::CONTENT_TYPE, Descriptor::MEDIA_TYPE)], xml).into_response(),
+        Err(refusal) => failed(Frame::of(&portal, &caller, "catalogue", ""), &refusal),
+    }
 }
 
 #[derive(Template)]
@@ -249,16 +168,13 @@ struct RemovePage {
 
 /// `GET /content/{id}/remove`: asks.
 pub(super) async fn remove(State(portal): State<Portal>, Visitor(caller): Visitor, Path(id): Path<String>) -> Response {
-    let frame = Frame::of(&portal, &caller, "Remove?");
+    let frame = Frame::of(&portal, &caller, "catalogue", "Remove from the catalogue?");
     match portal.content(&caller, &id).await {
         Ok(details) if details.may_change => page(&RemovePage { frame, item: details.content.into() }),
-        Ok(_) => failed(Some(frame), Refusal::Forbidden("only its publisher may remove it")),
-        Err(refusal) => failed(Some(frame), refusal),
+        Ok(_) => failed(frame, &Refusal::Forbidden("only its publisher and admins may remove it")),
+        Err(refusal) => failed(frame, &refusal),
     }
 }
-
-#[derive(Deserialize)]
-pub(super) struct Nothing {}
 
 /// `POST /content/{id}/remove`: does it.
 pub(super) async fn removed(
@@ -273,6 +189,6 @@ pub(super) async fn removed(
     }
     match portal.remove_content(&caller, &id).await {
         Ok(()) => Redirect::to("/catalogue").into_response(),
-        Err(refusal) => failed(Some(Frame::of(&portal, &caller, "")), refusal),
+        Err(refusal) => failed(Frame::of(&portal, &caller, "catalogue", ""), &refusal),
     }
 }

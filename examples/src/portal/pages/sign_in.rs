@@ -2,15 +2,22 @@
 
 use askama::Template;
 use axum::{
-    Extension, Form as Sent,
-    extract::{Query, State},
+    Extension,
+    extract::State,
     response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, HeaderValue, header};
 use ppsp_auth::{UserName, oauth::RevocationRequest, scram::Verifier, token::Role};
 use serde::Deserialize;
 
-use super::{Form, Frame, Visitor, failed, page, visitor};
+use super::{
+    Visitor, encode,
+    form::{Asked, Form, Problem, Said, Sent},
+    frame::{Frame, failed, page},
+    password::verifier,
+    users::role,
+    visitor,
+};
 use crate::{
     http::Remote,
     portal::{Portal, Refusal, cookie},
@@ -22,6 +29,7 @@ struct Login {
     frame: Frame,
     next: String,
     registered: bool,
+    said: Said,
 }
 
 #[derive(Deserialize)]
@@ -29,16 +37,17 @@ pub(super) struct Next {
     #[serde(default)]
     next: String,
     #[serde(default)]
-    registered: u8,
+    registered: String,
 }
 
 /// `GET /login`.
-pub(super) async fn login(State(portal): State<Portal>, Query(asked): Query<Next>, headers: HeaderMap) -> Response {
+pub(super) async fn login(State(portal): State<Portal>, Asked(asked): Asked<Next>, headers: HeaderMap) -> Response {
     let next = if is_here(&asked.next) { asked.next } else { "/catalogue".to_owned() };
     if visitor(&headers, &portal).await.is_ok() {
         return Redirect::to(&next).into_response();
     }
-    page(&Login { frame: Frame::of_nobody(&portal, "Sign in"), next, registered: asked.registered == 1 })
+    let (frame, registered) = (Frame::of_nobody(&portal, "login", "Sign in"), asked.registered == "1");
+    page(&Login { frame, next, registered, said: Said::default() })
 }
 
 /// Is this a page of ours? Links to elsewhere are not followed for anybody.
@@ -47,25 +56,31 @@ fn is_here(path: &str) -> bool {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Nothing {}
+pub(super) struct Leave {
+    /// Where to go after signing in again.
+    #[serde(default)]
+    next: String,
+}
 
 /// `POST /logout`.
 pub(super) async fn logout(
     State(portal): State<Portal>,
     Visitor(caller): Visitor,
     headers: HeaderMap,
-    Sent(form): Sent<Form<Nothing>>,
+    Sent(form): Sent<Form<Leave>>,
 ) -> Response {
-    if let Err(response) = form.checked(&portal, &caller, &headers) {
-        return *response;
-    }
+    let Leave { next } = match form.checked(&portal, &caller, &headers) {
+        Ok(leave) => leave,
+        Err(response) => return *response,
+    };
     let shown = headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).and_then(cookie::token);
     if let Some(token) = shown
         && let Err(error) = portal.revoke(RevocationRequest { token }).await
     {
         tracing::warn!("a session could not be ended: {error}");
     }
-    let mut response = Redirect::to("/login").into_response();
+    let login = if next.is_empty() { "/login".to_owned() } else { format!("/login?next={}", encode(&next)) };
+    let mut response = Redirect::to(&login).into_response();
     if let Ok(value) = HeaderValue::from_str(&cookie::unset()) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }
@@ -77,45 +92,39 @@ pub(super) async fn logout(
 struct Register {
     frame: Frame,
     iterations: u32,
+    typed: NewAccount,
+    said: Said,
 }
 
 /// `GET /register`.
 pub(super) async fn register(State(portal): State<Portal>) -> Response {
+    show(&portal, NewAccount::default(), Said::default())
+}
+
+fn show(portal: &Portal, typed: NewAccount, said: Said) -> Response {
+    let frame = Frame::of_nobody(portal, "register", "Register");
     if !portal.open_registration() {
-        return failed(
-            Some(Frame::of_nobody(&portal, "")),
-            Refusal::Forbidden("an admin makes accounts here; ask for one"),
-        );
+        return failed(frame, &Refusal::Forbidden("an admin makes accounts here: ask for one"));
     }
-    page(&Register { frame: Frame::of_nobody(&portal, "Register"), iterations: portal.iterations() })
+    page(&Register { frame, iterations: portal.iterations(), typed, said })
 }
 
 /// A new account, as forms send it: the verifier was computed in the browser.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct NewAccount {
     pub(super) name: String,
-    pub(super) verifier: String,
+    verifier: String,
     #[serde(default)]
     pub(super) role: String,
 }
 
 impl NewAccount {
-    pub(super) fn read(&self) -> Result<(UserName, Verifier, Role), Refusal> {
-        let name = self.name.trim().parse().map_err(|e: ppsp_auth::UserNameError| Refusal::invalid(e.to_string()))?;
-        let role = match self.role.as_str() {
-            "" | "viewer" => Role::Viewer,
-            "publisher" => Role::Publisher,
-            "admin" => Role::Admin,
-            _ => return Err(Refusal::invalid("there is no such role")),
-        };
-        Ok((name, verifier(&self.verifier)?, role))
+    pub(super) fn read(&self) -> Result<(UserName, Verifier, Role), Problem> {
+        let name = self.name.trim().parse();
+        let name = name.map_err(|e: ppsp_auth::UserNameError| Problem::at("name")(Refusal::invalid(e.to_string())))?;
+        let role = if self.role.is_empty() { Ok(Role::Viewer) } else { role(&self.role) };
+        Ok((name, verifier(&self.verifier).map_err(Problem::at("password"))?, role.map_err(Problem::at("role"))?))
     }
-}
-
-/// A verifier as the script in the page writes it.
-pub(super) fn verifier(json: &str) -> Result<Verifier, Refusal> {
-    serde_json::from_str(json)
-        .map_err(|_| Refusal::invalid("the password could not be taken: the page's script did not run"))
 }
 
 /// `POST /register`.
@@ -126,14 +135,16 @@ pub(super) async fn registered(
     Sent(new): Sent<NewAccount>,
 ) -> Response {
     let elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin");
-    let made = match new.read() {
-        _ if elsewhere => Err(Refusal::Forbidden("the form is not from this page; load it again")),
-        Ok((name, verifier, _)) => portal.add_user(None, name, Role::Viewer, verifier, remote.ip()).await.map(drop),
-        Err(refusal) => Err(refusal),
+    let made = async {
+        if elsewhere {
+            return Err(Problem::at("")(Refusal::Forbidden("the form is not from this page; load it again")));
+        }
+        let (name, verifier, _) = new.read()?;
+        portal.add_user(None, name, Role::Viewer, verifier, remote.ip()).await.map_err(Problem::at("name"))
     };
-    match made {
-        Ok(()) => Redirect::to("/login?registered=1").into_response(),
-        Err(refusal) => failed(Some(Frame::of_nobody(&portal, "")), refusal),
+    match made.await {
+        Ok(_) => Redirect::to("/login?registered=1").into_response(),
+        Err(problem) => problem.on(show(&portal, new, problem.said())),
     }
 }
 
