@@ -428,11 +428,14 @@ fn a_tracker_with_passwords() {
         let args = ["get", &link, "-o", "copy.mp4", "--listen", "127.0.0.1:0"];
         place.run_as("get", args.iter().chain(user).copied(), say)
     };
+    let named = ["--tracker", &url, "--tracker-user", "bob"];
+    // The tracker of a link is a stranger's word.
+    assert_eq!(get(&named[2..], "bob's").code, 2);
     let unnamed = get(&[], "");
     assert_eq!(unnamed.code, 4, "{unnamed:?}");
     assert!(text(&unnamed.event("error"), "message").contains("--tracker-user"));
-    assert_eq!(get(&["--tracker-user", "bob"], "guessed").code, 4);
-    get(&["--tracker-user", "bob"], "bob's").succeeded();
+    assert_eq!(get(&named, "guessed").code, 4);
+    get(&named, "bob's").succeeded();
     assert_eq!(place.read("copy.mp4"), film);
 }
 
@@ -468,7 +471,8 @@ fn a_tracker_with_certificates() {
         place.run(args.iter().chain(more))
     };
     get(&[]).failed(4, &["--tracker-cert"]);
-    get(&shown[..2]).failed(2, &["belong together"]);
+    let shown = [&["--tracker", &url][..], &shown].concat();
+    get(&shown[..4]).failed(2, &["belong together"]);
     get(&shown).succeeded();
     assert_eq!(place.read("copy.mp4"), film);
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use ppsp_auth::scram::ScramError;
+use ppsp_core::descriptor::SignatureError;
 use serde::Deserialize;
 
 use crate::{
@@ -39,6 +40,9 @@ pub enum AccountError {
     /// An answer that makes no sense.
     #[error("the Portal's answer cannot be used: {0}")]
     Strange(String),
+    /// A descriptor that the Portal does not stand for.
+    #[error("{0}; nothing in it was believed")]
+    Unsigned(SignatureError),
     /// The server knows the password no better than we do: somebody may stand between.
     #[error("the server did not prove that it is the Portal: {0}; nothing was believed")]
     NotProven(ScramError),
@@ -76,6 +80,7 @@ impl From<AccountError> for Failure {
             AccountError::Http(HttpError::Setup(TlsError::File(..))) | AccountError::File(..) => Exit::Failure,
             AccountError::Http(_) | AccountError::Strange(_) => Exit::Network,
             AccountError::NoLogin(_) | AccountError::Ended { .. } | AccountError::NotProven(_) => Exit::Refused,
+            AccountError::Unsigned(_) => Exit::Integrity,
             AccountError::Refused { status, .. } => match *status {
                 StatusCode::BAD_REQUEST => Exit::Usage,
                 StatusCode::CONFLICT => Exit::Failure,

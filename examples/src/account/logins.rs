@@ -1,11 +1,12 @@
-//! Where logins are kept: a file for each Portal, which only its owner can read.
+//! Where logins are kept: a file for each user of each Portal, which only its owner can read.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    thread::sleep,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ppsp_auth::token::TokenText;
@@ -84,13 +85,22 @@ impl Logins {
         Ok(Self { dir: data.join("ppsp/logins") })
     }
 
-    /// The login at this Portal.
+    /// The login of this user at this Portal.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::File`].
+    pub fn of(&self, portal: &str, user: &str) -> Result<Option<Login>, AccountError> {
+        self.read(&self.file(portal, user))
+    }
+
+    /// The newest login at this Portal.
     ///
     /// # Errors
     ///
     /// [`AccountError::File`].
     pub fn at(&self, portal: &str) -> Result<Option<Login>, AccountError> {
-        self.read(&self.file(portal))
+        Ok(self.all()?.into_iter().find(|login| login.portal == portal))
     }
 
     /// All of them, the newest first.
@@ -115,43 +125,53 @@ impl Logins {
         Ok(all)
     }
 
-    /// Keeps a login, in place of an earlier one at the same Portal.
+    /// Keeps a login, in place of an earlier one of the same user at the same Portal.
     ///
     /// # Errors
     ///
     /// [`AccountError::File`].
     pub fn keep(&self, login: &Login) -> Result<(), AccountError> {
         self.make_dir()?;
-        let file = self.file(&login.portal);
+        let file = self.file(&login.portal, &login.user);
         let text = zeroize::Zeroizing::new(serde_json::to_string_pretty(login).map_err(AccountError::strange)?);
         write_private(&file, text.as_bytes()).map_err(|error| failed(&file, &error))
     }
 
-    /// Forgets the login at this Portal.
+    /// Forgets the login of this user at this Portal.
     ///
     /// # Errors
     ///
     /// [`AccountError::File`].
-    pub fn forget(&self, portal: &str) -> Result<(), AccountError> {
-        let file = self.file(portal);
+    pub fn forget(&self, portal: &str, user: &str) -> Result<(), AccountError> {
+        let file = self.file(portal, user);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&file, &error)),
             _ => Ok(()),
         }
     }
 
-    /// Waits until no other process works with the login at this Portal. Blocks the thread.
+    /// Waits until no other process works with this login, but not for ever. Blocks the thread.
     ///
     /// # Errors
     ///
     /// [`AccountError::File`].
-    pub fn lock(&self, portal: &str) -> Result<Lock, AccountError> {
+    pub fn lock(&self, portal: &str, user: &str) -> Result<Lock, AccountError> {
         self.make_dir()?;
-        let path = self.file(portal).with_extension("lock");
+        let path = self.file(portal, user).with_extension("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, &error))?;
-        flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(&path, &error.into()))?;
-        Ok(Lock { _file: file })
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => sleep(PAUSE),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let why = "another ppsp works with this login, and does not come to an end".to_owned();
+                    return Err(AccountError::File(path, why));
+                }
+                Err(error) => return Err(failed(&path, &error.into())),
+            }
+        }
     }
 
     fn make_dir(&self) -> Result<(), AccountError> {
@@ -171,16 +191,22 @@ impl Logins {
     }
 
     /// A name that says which Portal it is about and that every file system takes.
-    fn file(&self, portal: &str) -> PathBuf {
+    fn file(&self, portal: &str, user: &str) -> PathBuf {
         let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
         let host = portal.strip_prefix("https://").unwrap_or(portal);
-        self.dir.join(host.chars().map(plain).collect::<String>() + ".json")
+        let host: String = host.chars().map(plain).collect();
+        // Names of users have no other characters; a `+` stands in neither part.
+        self.dir.join(format!("{host}+{user}.json"))
     }
 }
 
 fn failed(path: &Path, error: &io::Error) -> AccountError {
     AccountError::File(path.to_owned(), error.to_string())
 }
+
+/// A renewal takes a request to the Portal.
+const PATIENCE: Duration = Duration::from_secs(25);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The Unix second.
 pub(super) fn unix_now() -> u64 {
@@ -213,19 +239,23 @@ mod tests {
         let logins = Logins { dir: home.path().join("ppsp/logins") };
         assert!(logins.all().unwrap().is_empty() && logins.at("https://a:1").unwrap().is_none());
         for (portal, since) in [("https://a:1", 7), ("https://[::1]:2", 9), ("https://a:1", 8)] {
-            let _lock = logins.lock(portal).unwrap();
+            let _lock = logins.lock(portal, "alice").unwrap();
             logins.keep(&login(portal, since)).unwrap();
         }
         let all: Vec<_> = logins.all().unwrap().into_iter().map(|login| (login.portal, login.since)).collect();
         assert_eq!(all, [("https://[::1]:2".to_owned(), 9), ("https://a:1".to_owned(), 8)]);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&logins.file("https://a:1")), mode(&logins.dir)), (0o600, 0o700));
+        assert_eq!((mode(&logins.file("https://a:1", "alice")), mode(&logins.dir)), (0o600, 0o700));
         assert!(!format!("{:?}", logins.at("https://a:1").unwrap()).contains("refresh\""));
-        logins.forget("https://a:1").unwrap();
-        logins.forget("https://a:1").unwrap();
-        assert_eq!(logins.all().unwrap().len(), 1);
-        fs::write(logins.file("https://b"), "{").unwrap();
-        let said = logins.at("https://b").unwrap_err().to_string();
-        assert!(said.contains("sign in again") && said.contains("b.json"), "{said}");
+        // Another user at the same Portal is another login.
+        logins.keep(&Login { user: "bob".into(), ..login("https://a:1", 6) }).unwrap();
+        assert_eq!(logins.at("https://a:1").unwrap().unwrap().user, "alice");
+        assert_eq!(logins.of("https://a:1", "bob").unwrap().unwrap().since, 6);
+        logins.forget("https://a:1", "alice").unwrap();
+        logins.forget("https://a:1", "alice").unwrap();
+        assert_eq!(logins.at("https://a:1").unwrap().unwrap().user, "bob");
+        fs::write(logins.file("https://b", "alice"), "{").unwrap();
+        let said = logins.of("https://b", "alice").unwrap_err().to_string();
+        assert!(said.contains("sign in again") && said.contains("b+alice.json"), "{said}");
     }
 }

@@ -11,5 +11,5 @@ mod sign_in;
 pub use error::AccountError;
 pub use logins::{Login, Logins};
 pub(crate) use portal::path_part;
-pub use portal::{Account, open_http};
+pub use portal::{Account, open_http, settle};
 pub use sign_in::{SignedIn, sign_in};

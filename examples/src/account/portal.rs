@@ -1,6 +1,12 @@
 //! A login at work: requests to the Portal, with tokens that are renewed when they expire.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -29,6 +35,16 @@ struct Inner {
     http: HttpClient,
     logins: Logins,
     login: Mutex<Login>,
+    /// The login in memory could not be written: it is newer than the file.
+    unsaved: AtomicBool,
+}
+
+/// Held by every renewal: a process that ends waits for it, see [`settle`].
+static RENEWAL: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no token is being renewed, for two seconds at most: a refresh token that came and was not kept would be lost.
+pub async fn settle() {
+    _ = tokio::time::timeout(Duration::from_secs(2), RENEWAL.lock()).await;
 }
 
 /// A client of the Portal at this URL, known by its fingerprint where there is one.
@@ -41,21 +57,19 @@ pub fn open_http(portal: &str, pin: Option<Pin>, insecure: bool) -> Result<HttpC
 }
 
 impl Account {
-    /// The login at this Portal, or the newest one where none is named.
+    /// The login of this user at this Portal, or the newest one of those that are not named.
     ///
     /// # Errors
     ///
     /// [`AccountError::NoLogin`], and those of the file it is kept in.
-    pub fn open(logins: Logins, portal: Option<&str>) -> Result<Self, AccountError> {
-        let found = match portal {
-            Some(portal) => logins.at(portal)?,
-            None => logins.all()?.into_iter().next(),
-        };
+    pub fn open(logins: Logins, portal: Option<&str>, user: Option<&str>) -> Result<Self, AccountError> {
+        let is = |wanted: Option<&str>, found: &str| wanted.is_none_or(|wanted| wanted == found);
+        let found = logins.all()?.into_iter().find(|login| is(portal, &login.portal) && is(user, &login.user));
         let login = found.ok_or_else(|| AccountError::NoLogin(portal.map(str::to_owned)))?;
         let pin = login.pin.as_deref().map(str::parse).transpose().map_err(AccountError::strange)?;
         // Who signed in without TLS said that this is wished; the client keeps it to loopback.
         let http = open_http(&login.portal, pin, login.portal.starts_with("http://"))?;
-        Ok(Self(Arc::new(Inner { http, logins, login: Mutex::new(login) })))
+        Ok(Self(Arc::new(Inner { http, logins, login: Mutex::new(login), unsaved: AtomicBool::new(false) })))
     }
 
     /// Keeps what signing in gave.
@@ -63,7 +77,12 @@ impl Account {
     /// # Errors
     ///
     /// [`AccountError::File`].
-    pub fn keep(http: HttpClient, pin: Option<Pin>, signed_in: SignedIn, logins: Logins) -> Result<Self, AccountError> {
+    pub async fn keep(
+        http: HttpClient,
+        pin: Option<Pin>,
+        signed_in: SignedIn,
+        logins: Logins,
+    ) -> Result<Self, AccountError> {
         let login = Login {
             portal: http.origin(),
             pin: pin.map(|pin| pin.to_string()),
@@ -76,8 +95,13 @@ impl Account {
             access_token: signed_in.access_token,
             expires: unix_now() + signed_in.expires_in,
         };
-        logins.keep(&login)?;
-        Ok(Self(Arc::new(Inner { http, logins, login: Mutex::new(login) })))
+        let (of, kept) = (logins.clone(), login.clone());
+        let keeping = tokio::task::spawn_blocking(move || {
+            let _lock = of.lock(&kept.portal, &kept.user)?;
+            of.keep(&kept)
+        });
+        keeping.await.map_err(AccountError::strange)??;
+        Ok(Self(Arc::new(Inner { http, logins, login: Mutex::new(login), unsaved: AtomicBool::new(false) })))
     }
 
     /// The login as it is now.
@@ -115,7 +139,7 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// [`AccountError::Strange`] for one that the Portal has not signed.
+    /// [`AccountError::Unsigned`] for one that the Portal has not signed.
     pub async fn descriptor(&self, content: &str) -> Result<Descriptor, AccountError> {
         let answer =
             self.send(Method::GET, &format!("/api/v1/content/{}/descriptor", path_part(content)), None).await?;
@@ -125,7 +149,7 @@ impl Account {
             let key = kid.parse().ok().and_then(|kid| keys.key(kid)).ok_or(SignatureError::UnknownKey)?;
             key.verify(bytes, signature).map_err(|_| SignatureError::Wrong)
         });
-        read.map_err(AccountError::strange)
+        read.map_err(AccountError::Unsigned)
     }
 
     /// An access token for trackers that opens this content, and its life in seconds.
@@ -137,10 +161,10 @@ impl Account {
         let (own, content) = (self.clone(), content.to_owned());
         // A task of its own: who stops waiting must not lose the refresh token that comes with it.
         let renewing = tokio::spawn(async move {
+            let _renewal = RENEWAL.lock().await;
             let (mut login, _lock) = own.locked().await?;
             let tokens = own.refresh(&mut login, Some(TRACKERS), &[content]).await?;
-            own.0.logins.keep(&login)?;
-            *own.0.login.lock().await = login;
+            own.save(login).await;
             Ok((tokens.access_token, tokens.expires_in))
         });
         renewing.await.map_err(AccountError::strange)?
@@ -153,7 +177,7 @@ impl Account {
     /// [`AccountError`]: the Portal may not have heard of it.
     pub async fn sign_out(&self) -> Result<(), AccountError> {
         let (login, _lock) = self.locked().await?;
-        self.0.logins.forget(&login.portal)?;
+        self.0.logins.forget(&login.portal, &login.user)?;
         let form = RevocationRequest { token: login.refresh_token.clone() }.write();
         let answer = self.post_form("/oauth/revoke", form.as_bytes()).await?;
         if answer.status() == StatusCode::OK { Ok(()) } else { Err(AccountError::of(&answer)) }
@@ -184,36 +208,54 @@ impl Account {
         }
     }
 
-    /// A token for the Portal that lasts for a while yet, and is another one than `refused`. Commands end by themselves and wait
-    /// for it to its end.
+    /// A token for the Portal that lasts for a while yet, and is another one than `refused`.
     async fn access_token(&self, refused: Option<&TokenText>) -> Result<TokenText, AccountError> {
-        let good = |login: &Login| login.expires > unix_now() + SOON && refused != Some(&login.access_token);
+        let refused = refused.cloned();
+        let good =
+            move |login: &Login| login.expires > unix_now() + SOON && refused.as_ref() != Some(&login.access_token);
         {
             let login = self.0.login.lock().await;
             if good(&login) {
                 return Ok(login.access_token.clone());
             }
         }
-        let (mut login, _lock) = self.locked().await?;
-        // Another process may have been quicker.
-        if !good(&login) {
-            let tokens = self.refresh(&mut login, None, &[]).await?;
-            (login.access_token, login.expires) = (tokens.access_token, unix_now() + tokens.expires_in);
-            self.0.logins.keep(&login)?;
+        let own = self.clone();
+        let renewing = tokio::spawn(async move {
+            let _renewal = RENEWAL.lock().await;
+            let (mut login, _lock) = own.locked().await?;
+            // Another process may have been quicker.
+            if !good(&login) {
+                let tokens = own.refresh(&mut login, None, &[]).await?;
+                (login.access_token, login.expires) = (tokens.access_token, unix_now() + tokens.expires_in);
+            }
+            let token = login.access_token.clone();
+            own.save(login).await;
+            Ok(token)
+        });
+        renewing.await.map_err(AccountError::strange)?
+    }
+
+    /// In memory first: where the disk is full the login is good for as long as this process lives.
+    async fn save(&self, login: Login) {
+        let kept = self.0.logins.keep(&login);
+        if let Err(error) = &kept {
+            tracing::warn!("the login cannot be kept: {error}");
         }
-        let token = login.access_token.clone();
+        self.0.unsaved.store(kept.is_err(), Ordering::Relaxed);
         *self.0.login.lock().await = login;
-        Ok(token)
     }
 
     /// The login as it is kept, for this process alone.
     async fn locked(&self) -> Result<(Login, Lock), AccountError> {
         let known = self.login().await;
-        let (logins, portal) = (self.0.logins.clone(), known.portal.clone());
-        let wait = move || Ok::<_, AccountError>((logins.lock(&portal)?, logins.at(&portal)?));
+        let (logins, portal, user) = (self.0.logins.clone(), known.portal.clone(), known.user.clone());
+        let wait = move || Ok::<_, AccountError>((logins.lock(&portal, &user)?, logins.of(&portal, &user)?));
         let locked = tokio::task::spawn_blocking(wait).await;
         let (lock, kept) = locked.map_err(AccountError::strange)??;
-        // Somebody signed out, or in as somebody else: that session is not ours.
+        if self.0.unsaved.load(Ordering::Relaxed) {
+            return Ok((self.login().await, lock));
+        }
+        // Somebody signed out, or in again: that session is not ours.
         match kept.filter(|kept| kept.session == known.session) {
             Some(login) => Ok((login, lock)),
             None => Err(AccountError::Ended { portal: known.portal, user: known.user }),

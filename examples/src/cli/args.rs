@@ -57,7 +57,7 @@ pub enum Command {
     Login(LoginArgs),
     /// Sign out at a Portal
     #[command(after_help = EXIT_CODES)]
-    Logout(PortalAt),
+    Logout(LogoutArgs),
     /// List what the Portal has for you
     #[command(after_help = EXIT_CODES)]
     Catalogue(CatalogueArgs),
@@ -253,6 +253,17 @@ pub struct LoginArgs {
     pub insecure_http: Option<bool>,
 }
 
+/// Flags of `logout`.
+#[derive(Args, Clone, Debug)]
+pub struct LogoutArgs {
+    /// Who signs out [default: who signed in last]
+    #[arg(short, long, env = set("PPSP_USER"), value_name = "NAME")]
+    pub user: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub at: PortalAt,
+}
+
 /// Flags of `catalogue`.
 #[derive(Args, Clone, Debug)]
 pub struct CatalogueArgs {
@@ -397,9 +408,9 @@ pub enum ContentCommand {
 
 impl ContentCommand {
     /// At which Portal.
-    pub fn at(&self) -> &PortalAt {
+    pub fn at(&mut self) -> &mut PortalAt {
         match self {
-            Self::Allow(rule) | Self::Deny(rule) => &rule.at,
+            Self::Allow(rule) | Self::Deny(rule) => &mut rule.at,
             Self::List { at, .. } | Self::Rules { at, .. } | Self::Forget { at, .. } | Self::Remove { at, .. } => at,
         }
     }
@@ -480,7 +491,7 @@ pub enum UserCommand {
 
 impl UserCommand {
     /// At which Portal.
-    pub fn at(&self) -> &PortalAt {
+    pub fn at(&mut self) -> &mut PortalAt {
         match self {
             Self::Add { at, .. }
             | Self::Passwd { at, .. }
@@ -523,7 +534,7 @@ pub enum SessionsCommand {
 
 impl SessionsCommand {
     /// At which Portal.
-    pub fn at(&self) -> &PortalAt {
+    pub fn at(&mut self) -> &mut PortalAt {
         let (Self::List { at, .. } | Self::Revoke { at, .. }) = self;
         at
     }
@@ -561,7 +572,7 @@ pub enum TrackersCommand {
 
 impl TrackersCommand {
     /// At which Portal.
-    pub fn at(&self) -> &PortalAt {
+    pub fn at(&mut self) -> &mut PortalAt {
         let (Self::List { at } | Self::Approve { at, .. } | Self::Revoke { at, .. }) = self;
         at
     }

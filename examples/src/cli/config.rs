@@ -126,7 +126,7 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 # Peers to connect to, beside those of the link.
 #peer = ["192.0.2.7:6778"]
 
-# Portal that get, publish, catalogue and logout mean. Without it: where the last login was.
+# Portal that get, publish, catalogue, content, user, sessions, trackers and logout mean. Without it: where the last login was.
 #portal = "https://portal.example:8443"
 
 # Trackers to ask for peers, beside those of the link; a name to sign in with at those that ask for one, the password is

@@ -18,10 +18,10 @@ use crate::{
 /// The login at the Portal that is named, else the newest one.
 pub(super) fn account(at: &PortalAt) -> Result<Account, Failure> {
     let portal = at.portal.as_deref().map(origin).transpose()?;
-    Ok(Account::open(Logins::of_user()?, portal.as_deref())?)
+    Ok(Account::open(Logins::of_user()?, portal.as_deref(), None)?)
 }
 
-/// Signs in, whoever was signed in there before. A Portal that no authority vouches for is shown to the user, who decides.
+/// Signs in; an earlier session of the same user ends. A Portal that no authority vouches for is shown to the user, who decides.
 pub(super) async fn sign_in_at(
     out: &Output,
     portal: &str,
@@ -36,10 +36,10 @@ pub(super) async fn sign_in_at(
     let password = secret::ask(format!("password of {user} at {portal}")).await?;
     let signed_in = sign_in(&http, user, password).await?;
     // Two sessions of one user are one too many here.
-    if let Ok(earlier) = Account::open(logins.clone(), Some(&portal)) {
+    if let Ok(earlier) = Account::open(logins.clone(), Some(&portal), Some(&signed_in.name)) {
         _ = earlier.sign_out().await;
     }
-    Ok(Account::keep(http, pin, signed_in, logins)?)
+    Ok(Account::keep(http, pin, signed_in, logins).await?)
 }
 
 /// `https://host:port` of a URL; `https://` may be left away.
@@ -61,7 +61,9 @@ async fn trusted(
     let request = http::Request::get("/.well-known/oauth-authorization-server").body(bytes::Bytes::new());
     match http.send(request.map_err(Failure::other)?).await {
         Ok(_) => Ok((http, pin)),
-        Err(HttpError::Untrusted { host, pin, reason }) if io::stdin().is_terminal() && on_terminal() => {
+        Err(HttpError::Untrusted { host, pin, reason })
+            if io::stdin().is_terminal() && on_terminal() && !out.is_json() =>
+        {
             out.secret(format_args!(
                 "This system does not trust the certificate of {host} ({reason}).\nIts fingerprint is {pin}\nCompare it \
                  with the one that the Portal shows where it was started."

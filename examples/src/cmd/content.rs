@@ -31,7 +31,7 @@ struct Rule {
 }
 
 /// `ppsp content`.
-pub(super) async fn run(command: ContentCommand, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(mut command: ContentCommand, out: &Output) -> Result<(), Failure> {
     let account = account(command.at())?;
     match command {
         ContentCommand::List { words, .. } => {

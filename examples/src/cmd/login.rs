@@ -1,10 +1,13 @@
 use serde_json::json;
 
-use super::at_portal::{account, sign_in_at};
-use crate::cli::{
-    args::{LoginArgs, PortalAt},
-    exit::Failure,
-    output::Output,
+use super::at_portal::{origin, sign_in_at};
+use crate::{
+    account::{Account, Logins},
+    cli::{
+        args::{LoginArgs, LogoutArgs},
+        exit::Failure,
+        output::Output,
+    },
 };
 
 /// `ppsp login`.
@@ -22,8 +25,10 @@ pub(super) async fn run(args: LoginArgs, out: &Output) -> Result<(), Failure> {
 }
 
 /// `ppsp logout`.
-pub(super) async fn out_again(at: PortalAt, out: &Output) -> Result<(), Failure> {
-    let account = account(&at)?;
+pub(super) async fn out_again(args: LogoutArgs, out: &Output) -> Result<(), Failure> {
+    let portal = args.at.portal.as_deref().map(origin).transpose()?;
+    let user = args.user.as_deref().map(str::to_ascii_lowercase);
+    let account = Account::open(Logins::of_user()?, portal.as_deref(), user.as_deref())?;
     let login = account.login().await;
     if let Err(error) = account.sign_out().await {
         out.warn(format_args!(

@@ -31,12 +31,20 @@ pub(super) struct Joining {
 }
 
 impl Joining {
-    /// By the flags and a link: who gives a link vouches for its trackers, but no token of a Portal goes to them. `None` where
-    /// there is no tracker.
+    /// By the flags and a link. Trackers of a link are asked where nothing is shown to them: no token of a Portal, no password, no
+    /// certificate. `None` where there is no tracker.
     pub(super) async fn of_link(args: &NetArgs, link: &Link, out: &Output) -> Result<Option<Self>, Failure> {
         let insecure = args.insecure_http.unwrap_or(false);
         check_flags(args)?;
+        let shows = args.tracker_user.is_some() || args.tracker_cert.is_some() || args.tracker_key.is_some();
+        if shows && args.tracker.is_empty() {
+            return Err(Failure::usage(
+                "name the trackers that may see who you are with --tracker: those of a link are a stranger's word",
+            ));
+        }
         let named = link.trackers.iter().filter(|url| !args.tracker.contains(url)).cloned().collect();
+        // Who relays what we show to another tracker is us there.
+        let named = if shows { Vec::new() } else { named };
         let tiers = usable([args.tracker.clone(), named], insecure, out);
         if tiers.is_empty() {
             return Ok(None);

@@ -52,6 +52,7 @@ pub fn run(mut cli: Cli) -> ExitCode {
             .build()
             .map_err(|e| Failure::other(format!("cannot start: {e}")))?;
         let done = runtime.block_on(dispatch(cli.command, config, &mut out));
+        runtime.block_on(crate::account::settle());
         // Hashing may be under way in a thread; nobody waits for it any more.
         runtime.shutdown_background();
         done
@@ -85,18 +86,30 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
             publish::run(args, out).await
         }
         Command::Login(args) => login::run(args, out).await,
-        Command::Logout(mut at) => {
-            config.fill_portal(&mut at);
-            login::out_again(at, out).await
+        Command::Logout(mut args) => {
+            config.fill_portal(&mut args.at);
+            login::out_again(args, out).await
         }
         Command::Catalogue(mut args) => {
             config.fill_portal(&mut args.at);
             catalogue::run(args, out).await
         }
-        Command::User(command) => user::run(command, out).await,
-        Command::Content(command) => content::run(command, out).await,
-        Command::Sessions(command) => sessions::run(command, out).await,
-        Command::Trackers(command) => trackers::run(command, out).await,
+        Command::User(mut command) => {
+            config.fill_portal(command.at());
+            user::run(command, out).await
+        }
+        Command::Content(mut command) => {
+            config.fill_portal(command.at());
+            content::run(command, out).await
+        }
+        Command::Sessions(mut command) => {
+            config.fill_portal(command.at());
+            sessions::run(command, out).await
+        }
+        Command::Trackers(mut command) => {
+            config.fill_portal(command.at());
+            trackers::run(command, out).await
+        }
         Command::Info { link } => info::run(&link, out),
         Command::Verify { file, link } => verify::run(file, &link, out).await,
         Command::Portal(args) => portal::run(args, out).await,

@@ -16,7 +16,7 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    account::{Account, AccountError, path_part},
+    account::{Account, AccountError, Logins, path_part},
     cli::{
         args::{PortalAt, PublishArgs, RuleArgs},
         exit::{Exit, Failure},
@@ -73,12 +73,9 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
 /// The login that is kept where it is the right user's; else a new one.
 async fn publisher(args: &PublishArgs, out: &Output) -> Result<Account, Failure> {
     let portal = args.at.portal.as_deref().map(origin).transpose()?;
-    let kept = account(&PortalAt { portal: portal.clone() });
-    let Some(user) = &args.user else { return kept };
+    let Some(user) = &args.user else { return account(&PortalAt { portal }) };
     let user: UserName = user.parse().map_err(Failure::usage)?;
-    if let Ok(account) = kept
-        && account.login().await.user == user.as_str()
-    {
+    if let Ok(account) = Account::open(Logins::of_user()?, portal.as_deref(), Some(user.as_str())) {
         // It may be over.
         match account.get::<serde_json::Value>("/api/v1/sessions").await {
             Ok(_) => return Ok(account),

@@ -75,6 +75,8 @@ pub(super) struct Session<'a> {
     trackers: Option<Trackers>,
     /// What the trackers said last that was of no help.
     no_help: Option<String>,
+    /// Why no tracker is asked any more.
+    refused: Option<String>,
     last_checkpoint: Instant,
     checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
 }
@@ -112,6 +114,7 @@ impl<'a> Session<'a> {
             workers,
             trackers: None,
             no_help: None,
+            refused: None,
             last_checkpoint: now,
             checkpoint: None,
         })
@@ -244,6 +247,7 @@ impl<'a> Session<'a> {
                     return Err(Failure::refused(why));
                 }
                 self.out.warn(format_args!("no tracker is asked any more: {why}"));
+                self.refused = Some(why);
             }
         }
         Ok(())
@@ -294,6 +298,10 @@ impl<'a> Session<'a> {
     fn nobody(&self, patience: Duration) -> Failure {
         let waited = patience.as_secs_f64();
         let mut words: Vec<String> = [self.book.describe()].into_iter().filter(|words| !words.is_empty()).collect();
+        if let Some(why) = &self.refused {
+            words.push(why.clone());
+            return Failure::refused(format!("no peer answered for {waited} s: {}", words.join("; ")));
+        }
         words.extend(self.no_help.clone());
         if words.is_empty() {
             words.push("the trackers know of no other".to_owned());

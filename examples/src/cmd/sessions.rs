@@ -19,7 +19,7 @@ struct Session {
 }
 
 /// `ppsp sessions`.
-pub(super) async fn run(command: SessionsCommand, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(mut command: SessionsCommand, out: &Output) -> Result<(), Failure> {
     let account = account(command.at())?;
     match command {
         SessionsCommand::List { user, all, .. } => {

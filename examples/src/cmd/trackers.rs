@@ -19,7 +19,7 @@ struct Tracker {
 }
 
 /// `ppsp trackers`.
-pub(super) async fn run(command: TrackersCommand, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(mut command: TrackersCommand, out: &Output) -> Result<(), Failure> {
     let account = account(command.at())?;
     match command {
         TrackersCommand::List { .. } => {

@@ -20,7 +20,7 @@ struct User {
 }
 
 /// `ppsp user`.
-pub(super) async fn run(command: UserCommand, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(mut command: UserCommand, out: &Output) -> Result<(), Failure> {
     let account = account(command.at())?;
     match command {
         UserCommand::Add { name, role, .. } => {

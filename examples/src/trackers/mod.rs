@@ -6,7 +6,7 @@
 mod credentials;
 mod wire;
 
-use std::{net::SocketAddr, pin::Pin, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, pin::Pin, time::Duration};
 
 use ppsp_core::Identifier;
 pub use ppsp_tracker_proto::Counters;
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use credentials::{Credentials, CredentialsError};
 pub use wire::check;
-use wire::{Answer, Wire};
+use wire::{Sent, Wire};
 
 use crate::net::Clock;
 
@@ -89,7 +89,8 @@ impl Trackers {
         let clock = Clock::new();
         let client = new_client(&membership, membership.seeds, clock);
         let wire = Wire::new(membership.client, credentials, insecure);
-        let task = Task { membership, client, clock, wire, to_do, counted, tell, turning: false };
+        let task =
+            Task { membership, client, clock, wire, to_do, counted, tell, refusing: BTreeSet::new(), turning: false };
         tokio::spawn(task.run());
         Self { commands, counters, told, ended: false }
     }
@@ -163,13 +164,15 @@ struct Task {
     to_do: mpsc::UnboundedReceiver<Command>,
     counted: watch::Receiver<Counters>,
     tell: mpsc::Sender<Told>,
+    /// Trackers that want what we cannot show.
+    refusing: BTreeSet<String>,
     /// A LEECH leaves to come back as a SEEDER (RFC 7846 Table 6 has no other way).
     turning: bool,
 }
 
 /// What the task waits for beside commands and time: one thing at a time.
 enum Done {
-    Answered(u64, Option<Answer>),
+    Answered(u64, Sent),
     Renewed(Result<(), CredentialsError>),
 }
 
@@ -186,6 +189,10 @@ impl Task {
                 if !self.hear(event, &mut waiting) {
                     return;
                 }
+            }
+            if self.client.is_hopeless() {
+                _ = self.tell.try_send(Told::Refused("no tracker is left that speaks this protocol (RFC 7846)".into()));
+                return;
             }
             if let Some(outgoing) = self.client.poll_request(now) {
                 let wire = self.wire.clone();
@@ -225,6 +232,7 @@ impl Task {
     fn hear(&mut self, event: ClientEvent, waiting: &mut Option<Waiting>) -> bool {
         let told = match event {
             ClientEvent::Registered { tracker, peer_id, reflexive } => {
+                self.refusing.clear();
                 Told::Registered { tracker: plain(&tracker), peer_id, reflexive }
             }
             ClientEvent::Peers { peers, .. } => Told::Peers(peers),
@@ -253,14 +261,21 @@ impl Task {
     fn take(&mut self, done: Done) -> bool {
         let now = self.clock.now();
         match done {
-            Done::Answered(id, Some(answer)) => {
+            Done::Answered(id, Sent::Answered(answer)) => {
                 self.client.handle_response(now, id, answer.retry_after, &answer.body);
             }
-            Done::Answered(id, None) => self.client.handle_failure(now, id),
+            Done::Answered(id, Sent::Lost) => self.client.handle_failure(now, id),
             Done::Renewed(Ok(())) => self.client.authorized(now),
-            Done::Renewed(Err(CredentialsError::Refused(why))) => {
-                _ = self.tell.try_send(Told::Refused(why));
-                return false;
+            Done::Answered(_, Sent::Refused(why)) | Done::Renewed(Err(CredentialsError::Refused(why))) => {
+                self.refusing.insert(self.client.tracker().to_owned());
+                let all = self.membership.tiers.iter().flatten().collect::<BTreeSet<_>>().len();
+                if self.wire.shows_tokens() || self.refusing.len() >= all {
+                    _ = self.tell.try_send(Told::Refused(why));
+                    return false;
+                }
+                // It says no again, and then others are asked.
+                self.wire.trouble(why);
+                self.client.authorized(now);
             }
             // The tracker says no again, and then others are asked.
             Done::Renewed(Err(CredentialsError::Away(why))) => {

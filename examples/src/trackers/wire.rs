@@ -34,7 +34,17 @@ struct Inner {
     trouble: Mutex<Option<String>>,
 }
 
-/// An answer of a tracker, whatever it says.
+/// What became of a request.
+pub(super) enum Sent {
+    /// An answer, whatever it says.
+    Answered(Answer),
+    /// None.
+    Lost,
+    /// It was not sent: nobody proves any more who we are.
+    Refused(String),
+}
+
+/// An answer of a tracker.
 pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Bytes,
@@ -46,36 +56,36 @@ impl Wire {
         Self(Arc::new(Inner { client, credentials, insecure, clients, challenge, trouble }))
     }
 
-    /// Sends a request; `None` where there is no answer.
-    pub(super) async fn send(&self, tracker: &str, body: Vec<u8>) -> Option<Answer> {
+    /// Sends a request.
+    pub(super) async fn send(&self, tracker: &str, body: Vec<u8>) -> Sent {
         match self.exchange(tracker, body).await {
             Ok(answer) => {
                 lock(&self.0.trouble).take();
-                Some(answer)
+                Sent::Answered(answer)
             }
-            Err(why) => {
+            Err(CredentialsError::Away(why)) => {
                 self.trouble(why);
-                None
+                Sent::Lost
             }
+            Err(CredentialsError::Refused(why)) => Sent::Refused(why),
         }
     }
 
-    async fn exchange(&self, tracker: &str, body: Vec<u8>) -> Result<Answer, String> {
-        let uri: Uri = tracker.parse().map_err(|_| format!("{tracker}: not a URL"))?;
+    async fn exchange(&self, tracker: &str, body: Vec<u8>) -> Result<Answer, CredentialsError> {
+        let away = |why: &dyn std::fmt::Display| CredentialsError::Away(why.to_string());
+        let uri: Uri = tracker.parse().map_err(|_| away(&format_args!("{tracker}: not a URL")))?;
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let mut request = Request::post(target).header(header::CONTENT_TYPE, MEDIA_TYPE);
         request = request.header(header::ACCEPT, MEDIA_TYPE);
-        let shown = self.0.credentials.authorization(target).await.map_err(|error| match error {
-            CredentialsError::Away(why) | CredentialsError::Refused(why) => why,
-        })?;
+        let shown = self.0.credentials.authorization(target).await?;
         request = match shown {
             Some(shown) => request.header(header::AUTHORIZATION, shown),
             // Where nobody has to prove anything, a name will do.
             None => request.header(CLIENT_HEADER, self.0.client.to_string()),
         };
-        let request = request.body(Bytes::from(body)).map_err(|e| e.to_string())?;
-        let client = self.client(tracker).map_err(|e| e.to_string())?;
-        let answer = client.send(request).await.map_err(|e| e.to_string())?;
+        let request = request.body(Bytes::from(body)).map_err(|e| away(&e))?;
+        let client = self.client(tracker).map_err(|e| away(&e))?;
+        let answer = client.send(request).await.map_err(|e| away(&e))?;
         let challenges: Vec<&str> =
             answer.headers().get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
         // RFC 9110 §5.3: several lines are one list.
@@ -87,6 +97,11 @@ impl Wire {
     pub(super) async fn renew(&self) -> Result<(), CredentialsError> {
         let challenge = lock(&self.0.challenge).clone();
         self.0.credentials.renew(&challenge).await
+    }
+
+    /// Whether what the Portal gives is all there is to show: then its no is the last word.
+    pub(super) fn shows_tokens(&self) -> bool {
+        matches!(self.0.credentials, Credentials::Tokens { .. })
     }
 
     /// Says what went wrong.

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! `ppsp:Swarm` stands in each Representation that can be had from a swarm. Its attributes are those of
-//! [`SwarmMetadata`](crate::SwarmMetadata): `id` in hexadecimal, `integrity` (`merkle-tree`, `sign-all`, `unified-merkle-tree`),
+//! [`SwarmMetadata`]: `id` in hexadecimal, `integrity` (`merkle-tree`, `sign-all`, `unified-merkle-tree`),
 //! `hash` and `addressing` by name, `chunkSize` and `length` in bytes, `discardWindow` in chunks; what is left out is the RFC's
 //! default. Trackers of the lowest `tier` are asked first (RFC 7846 §1.2.2).
 //!

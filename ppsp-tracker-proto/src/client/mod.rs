@@ -405,6 +405,11 @@ impl TrackerClient {
         if let State::In(id) = &self.state { Some(id) } else { None }
     }
 
+    /// Will no tracker ever help? All of them answered that they do not understand this client.
+    pub fn is_hopeless(&self) -> bool {
+        self.tiers.is_empty()
+    }
+
     /// The tracker that is asked.
     pub fn tracker(&self) -> &str {
         self.tiers.current()

@@ -48,7 +48,9 @@ impl Server {
             Host::Unix(_) => true,
             Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
         };
-        let near = config.get_hosts().iter().all(near);
+        let near = config.get_hosts().iter().all(near)
+            && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+            && config.get_hosts().len() + config.get_hostaddrs().len() > 0;
         if !near && config.get_ssl_mode() == SslMode::Disable {
             return Err(DbError::Address("a PostgreSQL server on another machine is spoken to with TLS"));
         }
@@ -58,6 +60,14 @@ impl Server {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
         }
+        // A server that is gone without a word is noticed: else requests would wait for it for hours.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(Duration::from_secs(15));
+        }
+        config
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
         config.application_name("ppsp portal");
         Ok(Self { config, trust })
     }
@@ -220,9 +230,13 @@ mod tests {
         assert_eq!(tls("postgres://db.example.org/a", None), Some(Trust::System));
         assert_eq!(tls("postgres://db.example.org/a", Some(Pin::NONE)), Some(Trust::Pin(Pin::NONE)));
         assert_eq!(tls("postgres://localhost/a?sslmode=require", None), Some(Trust::System));
-        for bad in
-            ["mysql://localhost/a", "postgres://db.example.org/a?sslmode=disable", "postgres://[", "host=localhost"]
-        {
+        for bad in [
+            "mysql://localhost/a",
+            "postgres://db.example.org/a?sslmode=disable",
+            "postgres://[",
+            "host=localhost",
+            "postgres://localhost/a?hostaddr=192.0.2.1&sslmode=disable",
+        ] {
             let error = Server::read(bad, None).unwrap_err().to_string();
             assert!(!error.contains("example"), "{error}");
         }
