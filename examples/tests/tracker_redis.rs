@@ -541,5 +541,7 @@ fn join(url: &str) -> (u16, bool) {
 fn what_is_no_redis_is_said() {
     let place = Place::new();
     let args = ["tracker", "--auth", "none", "--data-dir", "t", "--listen", "127.0.0.1:0", "--redis"];
-    place.run(args.iter().chain(&["http://example.org/"])).failed(2, &["not the URL of a Redis"]);
+    for url in ["http://example.org/", "redis://192.0.2.1/", "redis://redis.example/"] {
+        place.run(args.iter().chain(&[url])).failed(2, &["not the URL of a Redis on this machine"]);
+    }
 }

@@ -655,7 +655,8 @@ pub struct TrackerArgs {
     /// URL under which peers find the tracker [default: from --listen]
     #[arg(long, env = set("PPSP_ADVERTISE"), value_name = "URL")]
     pub advertise: Option<String>,
-    /// Redis that keeps the registrations, for several nodes that answer as one: redis://localhost/. They need the same doors and one
+    /// Redis that keeps the registrations, for several nodes that answer as one: redis://localhost/, or redis+unix:///path of a socket; one
+    /// elsewhere through a tunnel, for it is spoken to in clear. They need the same doors and one
     /// time of day. A password is better given in the environment, where other users do not see it [default: this process's memory]
     #[arg(long, env = set("PPSP_REDIS"), hide_env_values = true, value_name = "URL")]
     pub redis: Option<String>,

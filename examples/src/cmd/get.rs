@@ -24,11 +24,11 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// `ppsp get`.
 pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let Source { link, joining } = Source::find(&args, out).await?;
+    let Source { link, joining } = signals.unless(Source::find(&args, out)).await?;
     only_static(&link)?;
     let path = output_path(args.output.as_deref(), &link)?;
     let places = Places::new(&path, args.net.state_dir.as_deref());
-    let mut peers = resolve(&args.net.peer).await?;
+    let mut peers = signals.unless(resolve(&args.net.peer)).await?;
     peers.extend(&link.peers);
     let nobody = peers.is_empty() && joining.is_none();
     if nobody && !places.content.exists() {

@@ -31,18 +31,33 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     let name = args.seed.file.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage(format!("{}: not a file name", args.seed.file.display())))?.to_owned();
     check_flags(&args.seed.net)?;
-    let account = publisher(&args, out).await?;
+    let account = signals.unless(publisher(&args, out)).await?;
     let opened = open(&args.seed, out, &mut signals).await?;
     let metadata = opened.metadata();
-    let title = args.title.clone().unwrap_or_else(|| name.clone());
-    let group = args.group.clone().unwrap_or_else(|| "videos".to_owned());
 
-    let known = published(&account, &title, &metadata).await?;
+    let entering = enter(&args, &account, &name, &metadata, out);
+    let joining = signals.unless(entering).await?;
+    let mut session = opened.begin(&args.seed, joining, out, &mut signals)?;
+    session.out.say("serving until Ctrl-C");
+    session.run(Goal::Serve { until: None }).await
+}
+
+/// Puts the file into the catalogue, where it is not there yet, and returns the way to the trackers.
+async fn enter(
+    args: &PublishArgs,
+    account: &Account,
+    name: &str,
+    metadata: &SwarmMetadata,
+    out: &Output,
+) -> Result<Option<Joining>, Failure> {
+    let title = args.title.clone().unwrap_or_else(|| name.to_owned());
+    let group = args.group.clone().unwrap_or_else(|| "videos".to_owned());
+    let known = published(account, &title, metadata).await?;
     let is_new = known.is_none();
     let id = match known {
         Some(id) => id,
         None => {
-            let mut descriptor = Descriptor::of_file(&title, &name, media_type(&args.seed.file), &metadata);
+            let mut descriptor = Descriptor::of_file(&title, name, media_type(&args.seed.file), metadata);
             if !args.seed.net.tracker.is_empty() {
                 descriptor.set_trackers(std::slice::from_ref(&args.seed.net.tracker));
             }
@@ -50,9 +65,9 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
             account.ask::<Named>(Method::POST, "/api/v1/content", Some(body)).await?.id
         }
     };
-    for who in args.allow {
+    for who in args.allow.iter().cloned() {
         let rule = RuleArgs { about: id.clone(), who, from: None, until: None, at: PortalAt::default() };
-        allow(&account, &rule, "allow").await?;
+        allow(account, &rule, "allow").await?;
     }
     let descriptor = account.descriptor(&id).await?;
     let login = account.login().await;
@@ -61,13 +76,11 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     let how = if is_new { "is in the catalogue now" } else { "was in the catalogue already" };
     out.say(format_args!("'{title}' {how}: {url}"));
     out.say(format_args!("others get it by: ppsp get {id}"));
-    let joining = Joining::of_content(&args.seed.net, &account, &id, &descriptor, out).await?;
+    let joining = Joining::of_content(&args.seed.net, account, &id, &descriptor, out).await?;
     if joining.is_none() {
         out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
     }
-    let mut session = opened.begin(&args.seed, joining, out, &mut signals)?;
-    session.out.say("serving until Ctrl-C");
-    session.run(Goal::Serve { until: None }).await
+    Ok(joining)
 }
 
 /// The login that is kept where it is the right user's; else a new one.

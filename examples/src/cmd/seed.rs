@@ -26,7 +26,7 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
     let mut link = Link::new(ready.metadata());
     link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     link.trackers.clone_from(&args.net.tracker);
-    let joining = Joining::of_link(&args.net, &link, out).await?;
+    let joining = signals.unless(Joining::of_link(&args.net, &link, out)).await?;
     link.peers = local_addresses(ready.addr);
     let mut session = ready.begin(&args, joining, out, &mut signals)?;
     let mut fields = json!({ "link": link.to_string() });
@@ -84,7 +84,7 @@ pub(super) async fn open(args: &SeedArgs, out: &mut Output, signals: &mut Signal
     };
     let addr = sockets.first().ok_or_else(|| Failure::other("there is no socket"))?.local_addr();
     let addr = addr.map_err(Failure::other)?;
-    let peers = resolve(&args.net.peer).await?;
+    let peers = signals.unless(resolve(&args.net.peer)).await?;
     let places = Places::new(&args.file, args.net.state_dir.as_deref());
     let (store, opened) = watched(out, signals, move |observer| FileStore::seed(&places, &options, observer)).await??;
     tell_opened(out, opened, &store);

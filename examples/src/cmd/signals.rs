@@ -42,6 +42,15 @@ impl Signals {
         })
     }
 
+    /// Does this, unless one of them comes first.
+    pub(super) async fn unless<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.any() => Err(Failure::interrupted()),
+            done = work => done,
+        }
+    }
+
     /// Waits for any of them.
     pub(super) async fn any(&mut self) {
         tokio::select! {

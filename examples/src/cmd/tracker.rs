@@ -142,7 +142,8 @@ async fn shared(
 ) -> Result<RedisDirectory, Failure> {
     // The URL may hold a password.
     let directory = RedisDirectory::new(url, config).map_err(|_| {
-        Failure::usage("--redis: not the URL of a Redis, like redis://localhost/ or redis://:password@192.0.2.1:6379/")
+        Failure::usage("--redis: not the URL of a Redis on this machine, like redis://localhost/ or redis+unix:///run/redis/redis.sock; one \
+             elsewhere is reached through a tunnel")
     })?;
     match directory.meet(assigner).await {
         Ok(()) => {}

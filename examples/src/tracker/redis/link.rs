@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisResult, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisResult,
+    aio::MultiplexedConnection,
+};
 
 use crate::tracker::lock;
 
@@ -29,7 +33,19 @@ pub(super) struct Connection {
 
 impl Link {
     pub(super) fn new(url: &str) -> RedisResult<Self> {
-        Ok(Self { client: Client::open(url)?, current: Mutex::default(), made: AtomicU64::new(0) })
+        let client = Client::open(url)?;
+        // The key of identifiers and everybody's address go over this line, in clear.
+        let near = match client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, _) => {
+                host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            }
+            ConnectionAddr::Unix(_) => true,
+            _ => false,
+        };
+        if !near {
+            return Err((ErrorKind::InvalidClientConfig, "a Redis is spoken to on this machine only").into());
+        }
+        Ok(Self { client, current: Mutex::default(), made: AtomicU64::new(0) })
     }
 
     /// A new connection. Requests use it from [`set`](Self::set) on.
