@@ -238,6 +238,9 @@ fn element(start: &BytesStart<'_>, open: &[Open], at: usize) -> Result<(Element,
             return Err(DescriptorError::TooMuch { at });
         }
         let name = attribute.key.as_ref().to_owned();
+        if !is_name(&name) {
+            return Err(bad("an attribute has no proper name".to_owned()));
+        }
         let value = unescape(&attribute.value).map_err(|_| DescriptorError::Entity { at })?.into_owned();
         if name == "xmlns" {
             declared.push((String::new(), value.as_str().into()));
@@ -247,6 +250,9 @@ fn element(start: &BytesStart<'_>, open: &[Open], at: usize) -> Result<(Element,
         attributes.push((name, value));
     }
     let name = start.name().as_ref().to_owned();
+    if !is_name(&name) {
+        return Err(bad("an element has no proper name".to_owned()));
+    }
     let resolve = |name: &str, default: bool| {
         let prefix = name.split_once(':').map_or("", |(prefix, _)| prefix);
         if prefix.is_empty() && !default || prefix == "xml" || prefix == "xmlns" {
@@ -263,6 +269,13 @@ fn element(start: &BytesStart<'_>, open: &[Open], at: usize) -> Result<(Element,
     let namespace = resolve(&name, true)?;
     attributes.iter().try_for_each(|(name, _)| resolve(name, false).map(drop))?;
     Ok((Element { name, namespace, attributes, children: Vec::new() }, declared))
+}
+
+/// Names as XML has them (its §2.3), near enough: the reader takes more, and what is written must be read again.
+fn is_name(name: &str) -> bool {
+    let begins = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':') || !c.is_ascii() && c.is_alphanumeric();
+    let goes_on = |c: char| begins(c) || c.is_ascii_digit() || matches!(c, '-' | '.' | '\u{b7}');
+    name.starts_with(begins) && name.chars().all(goes_on)
 }
 
 fn add_text(open: &mut [Open], text: &str) -> Result<(), &'static str> {
