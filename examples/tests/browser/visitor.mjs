@@ -114,9 +114,15 @@ export class Visitor {
     check(false, `${this.name}: Tab does not lead to ${wanted}`);
   }
 
-  /** Signs in by keys alone: the first field has the focus when the page opens. */
+  /** Opens the sign-in page, and signs in. */
   async signIn(name, password, next = "") {
     await this.page.goto(`${this.at.url}/login${next}`);
+    await this.typeLogin(name, password);
+  }
+
+  /** Signs in by keys alone: the first field gets the focus by itself, which may be after the page has loaded. */
+  async typeLogin(name, password) {
+    await this.page.locator("input[autofocus]:focus").waitFor();
     await this.page.keyboard.type(name);
     await this.page.keyboard.press("Tab");
     await this.page.keyboard.type(password);

@@ -294,10 +294,7 @@ async function longAgo(me) {
   await me.open("/password", "password-stale");
   await me.button("Sign in again").click();
   await me.page.waitForURL("**/login?next=*");
-  await me.page.keyboard.type("admin");
-  await me.page.keyboard.press("Tab");
-  await me.page.keyboard.type(admin);
-  await me.page.keyboard.press("Enter");
+  await me.typeLogin("admin", admin);
   await me.page.waitForURL("**/password");
   await me.field("New password").waitFor();
 }
@@ -334,7 +331,12 @@ const steps = [
 try {
   for (const [name, options, walks] of steps.filter(([name]) => process.argv.includes(name))) {
     const me = await enter(name, options);
-    for (const walk of walks) await walk(me).catch((error) => Promise.reject(new Error(`${name}, ${walk.name}: ${error.message}`)));
+    for (const walk of walks) {
+      await walk(me).catch(async (error) => {
+        const shown = await me.page.locator("body").innerText().catch(() => "nothing");
+        throw new Error(`${name}, ${walk.name}: ${error.message}\nat ${me.page.url()}, which shows:\n${shown}`);
+      });
+    }
     await me.leave();
   }
   console.log("all is well");

@@ -118,7 +118,8 @@ impl Element {
             out.push_str(&escaped.replace('\t', "&#9;").replace('\n', "&#10;").replace('\r', "&#13;"));
             out.push('"');
         }
-        if self.children.is_empty() {
+        // Empty text would not come back.
+        if self.children.iter().all(|node| matches!(node, Node::Text(text) if text.is_empty())) {
             out.push_str("/>");
             return;
         }
