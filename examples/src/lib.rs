@@ -4,8 +4,10 @@
 pub mod account;
 pub mod cli;
 pub mod cmd;
+pub mod gateway;
 pub mod http;
 pub mod net;
+pub mod peer;
 pub mod portal;
 pub mod store;
 pub mod tracker;

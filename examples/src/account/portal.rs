@@ -305,7 +305,10 @@ impl Account {
 
 /// A name as a part of a path.
 pub(crate) fn path_part(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+    /// All but what RFC 3986 §2.3 calls unreserved.
+    const RESERVED: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encoding::utf8_percent_encode(name, RESERVED).to_string()
 }
 
 /// Tokens that expire in so many seconds are renewed before they are used.

@@ -76,6 +76,12 @@ pub enum Command {
     /// Look after the trackers of a Portal
     #[command(subcommand)]
     Trackers(TrackersCommand),
+    /// Watch: fetch content and hand it to a player while it comes
+    #[command(after_help = EXIT_CODES)]
+    Play(PlayArgs),
+    /// Serve content to players of this machine over HTTP, each piece as soon as it comes
+    #[command(after_help = EXIT_CODES)]
+    Gateway(GatewayArgs),
     /// Say what a link contains
     #[command(after_help = EXIT_CODES)]
     Info {
@@ -129,9 +135,6 @@ pub struct CommonArgs {
 /// Flags of commands that talk to peers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct NetArgs {
-    /// UDP address and port to listen on [default: port 6778 of all addresses for seed, if it is free; else any free port]
-    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
-    pub listen: Option<Listen>,
     /// Peer to connect to, beside those of the link; may be given more than once
     #[arg(short, long = "peer", env = set("PPSP_PEER"), value_name = "ADDR", value_delimiter = ',')]
     pub peer: Vec<HostPort>,
@@ -195,6 +198,9 @@ pub struct SeedArgs {
     /// Sockets to serve from, each with a thread of its own; they share the port, and the limits in equal parts [default: 1]
     #[arg(long, env = set("PPSP_SOCKETS"), value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub sockets: Option<u16>,
+    /// UDP address and port to listen on [default: port 6778 of all addresses, if it is free; else any free port]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
@@ -222,9 +228,81 @@ pub struct GetArgs {
     /// How long to go on while no peer answers [default: 30s]
     #[arg(long, env = set("PPSP_TIMEOUT"), value_name = "TIME")]
     pub timeout: Option<Span>,
+    /// UDP address and port to listen on [default: any free port of all addresses]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
+}
+
+/// Flags of `play`.
+#[derive(Args, Clone, Debug)]
+pub struct PlayArgs {
+    /// A link (ppsp:…), an identifier in the catalogue, or the URL of content at a Portal
+    #[arg(value_name = "LINK|ID|URL")]
+    pub source: String,
+    /// Player to open [default: mpv or vlc, whichever is there; else none]
+    #[arg(long, env = set("PPSP_PLAYER"), value_name = "PLAYER")]
+    pub player: Option<Player>,
+    /// Portal whose catalogue is meant
+    #[command(flatten)]
+    pub at: PortalAt,
+    /// How content is fetched.
+    #[command(flatten)]
+    pub fetch: PlayingArgs,
+}
+
+/// Flags of `gateway`.
+#[derive(Args, Clone, Debug)]
+pub struct GatewayArgs {
+    /// What to play: links (ppsp:…), identifiers in the catalogue, URLs of content at a Portal
+    #[arg(value_name = "LINK|ID|URL")]
+    pub sources: Vec<String>,
+    /// TCP address and port to serve HTTP on. Beyond loopback it is HTTPS, and players show a token, as the password of any user
+    /// name: the one in PPSP_GATEWAY_TOKEN, else one that is made once and kept [default: 127.0.0.1:8080]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// Certificate chain (PEM) to show where it is HTTPS [default: one that is made once and kept in --cache]
+    #[arg(long, env = set("PPSP_TLS_CERT"), value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, env = set("PPSP_TLS_KEY"), value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Portal whose catalogue is meant
+    #[command(flatten)]
+    pub at: PortalAt,
+    /// How content is fetched.
+    #[command(flatten)]
+    pub fetch: PlayingArgs,
+}
+
+/// Flags of commands that play.
+#[derive(Args, Clone, Debug)]
+pub struct PlayingArgs {
+    /// Directory that content is kept in while it is played, and after [default: ppsp in the user's cache directory]
+    #[arg(long, env = set("PPSP_CACHE"), value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// UDP address and port to listen on for peers [default: any free port of all addresses]
+    #[arg(long, env = set("PPSP_UDP"), value_name = "ADDR")]
+    pub udp: Option<Listen>,
+    /// How long a player waits for content that does not come [default: 30s]
+    #[arg(long, env = set("PPSP_TIMEOUT"), value_name = "TIME")]
+    pub timeout: Option<Span>,
+    /// The network.
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// A program that shows videos.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Player {
+    /// mpv.
+    Mpv,
+    /// VLC.
+    Vlc,
+    /// None: the URL is printed.
+    None,
 }
 
 /// At which Portal.
@@ -579,7 +657,7 @@ impl TrackersCommand {
 }
 
 /// Flags of services.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ServeArgs {
     /// TCP address and port to listen on [default: all addresses; port 8443 for a Portal, 8444 for a tracker]
     #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 
 use super::{
-    args::{AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, PortalAt, SeedArgs},
+    args::{AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, PlayingArgs, PortalAt, SeedArgs},
     exit::Failure,
     units::{HostPort, Listen, Rate, SeedAfter, Size, Span},
 };
@@ -40,6 +40,8 @@ pub struct ConfigFile {
     output: Option<std::path::PathBuf>,
     seed_after: Option<SeedAfter>,
     timeout: Option<Span>,
+    cache: Option<std::path::PathBuf>,
+    udp: Option<Listen>,
 }
 
 impl ConfigFile {
@@ -83,6 +85,7 @@ impl ConfigFile {
         args.addressing = args.addressing.or(self.addressing);
         args.rehash = args.rehash.or(self.rehash);
         args.sockets = args.sockets.or(self.sockets);
+        args.listen = args.listen.or(self.listen);
         self.fill_net(&mut args.net);
     }
 
@@ -92,11 +95,19 @@ impl ConfigFile {
         args.output = args.output.take().or(self.output.take());
         args.seed_after = args.seed_after.or(self.seed_after);
         args.timeout = args.timeout.or(self.timeout);
+        args.listen = args.listen.or(self.listen);
+        self.fill_net(&mut args.net);
+    }
+
+    /// Fills in what neither flag nor environment says. Where players come in is for no other command to say.
+    pub fn fill_playing(mut self, args: &mut PlayingArgs) {
+        args.cache = args.cache.take().or(self.cache.take());
+        args.udp = args.udp.or(self.udp);
+        args.timeout = args.timeout.or(self.timeout);
         self.fill_net(&mut args.net);
     }
 
     fn fill_net(self, args: &mut NetArgs) {
-        args.listen = args.listen.or(self.listen);
         if args.peer.is_empty() {
             args.peer = self.peer;
         }
@@ -176,8 +187,13 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 # Go on sharing once a download is complete: false, true (until Ctrl-C) or a time such as "10m".
 #seed-after = false
 
-# How long 'ppsp get' goes on while no peer answers.
+# How long 'ppsp get' goes on while no peer answers, and how long players wait for content that does not come.
 #timeout = "30s"
+
+# Directory that 'ppsp play' and 'ppsp gateway' keep content in, and the UDP address they listen on for peers. Without these:
+# ppsp in the user's cache directory, and any free port.
+#cache = "/var/cache/ppsp"
+#udp = "[::]:0"
 
 # One JSON object per line on standard output; more words; no words.
 #json = false

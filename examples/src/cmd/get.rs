@@ -24,7 +24,7 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// `ppsp get`.
 pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let Source { link, joining } = signals.unless(Source::find(&args, out)).await?;
+    let Source { link, joining, .. } = signals.unless(Source::find(&args.link, args.representation.as_deref(), &args.at, &args.net, out)).await?;
     only_static(&link)?;
     let path = output_path(args.output.as_deref(), &link)?;
     let places = Places::new(&path, args.net.state_dir.as_deref());
@@ -34,7 +34,7 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     if nobody && !places.content.exists() {
         return Err(nobody_to_ask());
     }
-    let sockets = match args.net.listen {
+    let sockets = match args.listen {
         Some(listen) => bind(listen.0, 1)?,
         None => bind_any(0, 1)?,
     };
@@ -99,6 +99,6 @@ fn output_path(output: Option<&Path>, link: &Link) -> Result<PathBuf, Failure> {
     }
 }
 
-fn nobody_to_ask() -> Failure {
+pub(super) fn nobody_to_ask() -> Failure {
     Failure::network("nobody is known who has it: there is no peer and no tracker to ask; name a peer with --peer ADDR")
 }

@@ -6,12 +6,14 @@ mod catalogue;
 mod child;
 mod content;
 mod demo;
+mod gateway;
 mod get;
 mod info;
 mod login;
 mod membership;
 mod opening;
-mod peers;
+mod play;
+mod playing;
 mod portal;
 mod publish;
 mod seed;
@@ -109,6 +111,16 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
         Command::Trackers(mut command) => {
             config.fill_portal(command.at());
             trackers::run(command, out).await
+        }
+        Command::Play(mut args) => {
+            config.fill_portal(&mut args.at);
+            config.fill_playing(&mut args.fetch);
+            play::run(args, out).await
+        }
+        Command::Gateway(mut args) => {
+            config.fill_portal(&mut args.at);
+            config.fill_playing(&mut args.fetch);
+            gateway::run(args, out).await
         }
         Command::Info { link } => info::run(&link, out),
         Command::Verify { file, link } => verify::run(file, &link, out).await,

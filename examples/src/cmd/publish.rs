@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use http::Method;
 use ppsp_auth::UserName;
 use ppsp_core::{SwarmMetadata, descriptor::Descriptor};
@@ -22,6 +20,7 @@ use crate::{
         exit::{Exit, Failure},
         output::Output,
     },
+    gateway::media_type,
 };
 
 /// `ppsp publish`.
@@ -57,7 +56,7 @@ async fn enter(
     let id = match known {
         Some(id) => id,
         None => {
-            let mut descriptor = Descriptor::of_file(&title, name, media_type(&args.seed.file), metadata);
+            let mut descriptor = Descriptor::of_file(&title, name, media_type(name), metadata);
             if !args.seed.net.tracker.is_empty() {
                 descriptor.set_trackers(std::slice::from_ref(&args.seed.net.tracker));
             }
@@ -123,23 +122,4 @@ async fn published(account: &Account, title: &str, metadata: &SwarmMetadata) -> 
         }
     }
     Ok(None)
-}
-
-/// By the end of the name; what else players find out for themselves.
-fn media_type(file: &Path) -> &'static str {
-    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match extension.as_str() {
-        "mp4" | "m4v" => "video/mp4",
-        "webm" => "video/webm",
-        "mkv" => "video/x-matroska",
-        "mov" => "video/quicktime",
-        "ts" | "m2ts" => "video/mp2t",
-        "ogv" => "video/ogg",
-        "mp3" => "audio/mpeg",
-        "m4a" => "audio/mp4",
-        "ogg" | "opus" => "audio/ogg",
-        "flac" => "audio/flac",
-        "wav" => "audio/wav",
-        _ => "application/octet-stream",
-    }
 }

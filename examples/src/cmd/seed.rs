@@ -78,7 +78,7 @@ pub(super) async fn open(args: &SeedArgs, out: &mut Output, signals: &mut Signal
     };
     // An address that cannot be used is better known before an hour of hashing.
     let sockets = usize::from(args.sockets.unwrap_or(1));
-    let sockets = match args.net.listen {
+    let sockets = match args.listen {
         Some(listen) => bind(listen.0, sockets)?,
         None => bind_any(DEFAULT_PORT, sockets).or_else(|_| bind_any(0, sockets))?,
     };

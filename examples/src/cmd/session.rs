@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{
-    peers::{PeerBook, explain, name},
     signals::Signals,
     usage,
     workers::{self, Tally, Told, Workers},
@@ -29,6 +28,7 @@ use crate::{
         units::HostPort,
     },
     net::{Clock, Driver, Socket},
+    peer::book::{PeerBook, explain, name},
     store::{FileError, FileStore},
     trackers::{self, Trackers},
 };
@@ -534,7 +534,7 @@ pub(super) async fn resolve(peers: &[HostPort]) -> Result<Vec<SocketAddr>, Failu
 }
 
 /// `serves`: all content is there, so that there is nobody whom we would choose.
-fn endpoint_config(args: &NetArgs, serves: bool) -> EndpointConfig {
+pub(super) fn endpoint_config(args: &NetArgs, serves: bool) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     if let Some(peers) = args.max_peers {
         config.max_peers = peers as usize;

@@ -1,63 +1,124 @@
 //! What `get` is asked for: a link, an identifier in the catalogue, or the URL of content at a Portal.
 
-use ppsp_core::{Link, descriptor::Descriptor};
+use ppsp_core::{
+    Link,
+    descriptor::{Descriptor, Representation},
+};
 
 use super::{
     at_portal::{self, account},
     membership::Joining,
     parse_link,
 };
-use crate::cli::{
-    args::{GetArgs, PortalAt},
-    exit::Failure,
-    output::Output,
+use crate::{
+    account::Account,
+    cli::{
+        args::{NetArgs, PortalAt},
+        exit::Failure,
+        output::Output,
+    },
 };
 
 /// What to fetch, and the trackers that know who has it.
 pub(super) struct Source {
     pub(super) link: Link,
+    /// Its media type, where that is known.
+    pub(super) mime: Option<String>,
     pub(super) joining: Option<Joining>,
 }
 
 impl Source {
-    /// Finds out.
-    pub(super) async fn find(args: &GetArgs, out: &Output) -> Result<Self, Failure> {
-        let text = args.link.trim();
-        if text.starts_with("ppsp:") {
-            let link = parse_link(text)?;
-            let joining = Joining::of_link(&args.net, &link, out).await?;
-            return Ok(Self { link, joining });
+    /// What is to be fetched: of several Representations the one that is wanted, else the first.
+    pub(super) async fn find(
+        text: &str,
+        wanted: Option<&str>,
+        at: &PortalAt,
+        net: &NetArgs,
+        out: &Output,
+    ) -> Result<Self, Failure> {
+        match Named::read(text, at)? {
+            Named::Link(link) => Self::of_link(*link, net, out).await,
+            Named::Content { at, id } => {
+                let account = account(&at)?;
+                let descriptor = account.descriptor(&id).await?;
+                let one = choose(&descriptor, wanted)?;
+                Self::of_content(&account, &id, &descriptor, &one, net, out).await
+            }
         }
-        let (at, id) = if text.contains("://") {
-            let id = content_of_url(text).ok_or_else(|| {
-                Failure::usage(format!("{text}: not the URL of content at a Portal, like https://PORTAL/content/ID"))
-            })?;
-            (PortalAt { portal: Some(at_portal::origin(text)?) }, id)
-        } else if is_name(text) {
-            (args.at.clone(), text.to_owned())
-        } else {
-            return Err(Failure::usage(
-                "what to get is a link (ppsp:…), an identifier in the catalogue, or the URL of content at a Portal",
-            ));
-        };
-        let account = account(&at)?;
-        let descriptor = account.descriptor(&id).await?;
-        let mut link = choose(&descriptor, args.representation.as_deref())?;
+    }
+
+    /// All that can be played of it: each Representation.
+    pub(super) async fn find_all(text: &str, at: &PortalAt, net: &NetArgs, out: &Output) -> Result<Vec<Self>, Failure> {
+        match Named::read(text, at)? {
+            Named::Link(link) => Ok(vec![Self::of_link(*link, net, out).await?]),
+            Named::Content { at, id } => {
+                let account = account(&at)?;
+                let descriptor = account.descriptor(&id).await?;
+                choose(&descriptor, None)?;
+                let mut found = Vec::new();
+                for one in descriptor.representations().iter().filter(|one| one.swarm.is_some()) {
+                    found.push(Self::of_content(&account, &id, &descriptor, one, net, out).await?);
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    async fn of_link(link: Link, net: &NetArgs, out: &Output) -> Result<Self, Failure> {
+        let joining = Joining::of_link(net, &link, out).await?;
+        Ok(Self { link, mime: None, joining })
+    }
+
+    async fn of_content(
+        account: &Account,
+        id: &str,
+        descriptor: &Descriptor,
+        one: &Representation,
+        net: &NetArgs,
+        out: &Output,
+    ) -> Result<Self, Failure> {
+        let link = descriptor.link(one);
+        let mut link = link.ok_or_else(|| Failure::usage(format!("the Representation '{}' has no swarm", one.id)))?;
         // They get tokens, and stand in tiers.
         link.trackers.clear();
-        let joining = Joining::of_content(&args.net, &account, &id, &descriptor, out).await?;
+        let joining = Joining::of_content(net, account, id, descriptor, out).await?;
         if let Some(title) = descriptor.title() {
             out.detail(format_args!("{title}"));
         }
-        Ok(Self { link, joining })
+        Ok(Self { link, mime: one.mime.clone(), joining })
     }
 }
 
-/// The link of the Representation that was chosen, else of the first one that has a swarm.
-fn choose(descriptor: &Descriptor, wanted: Option<&str>) -> Result<Link, Failure> {
+/// What a person named.
+enum Named {
+    Link(Box<Link>),
+    Content { at: PortalAt, id: String },
+}
+
+impl Named {
+    fn read(text: &str, at: &PortalAt) -> Result<Self, Failure> {
+        let text = text.trim();
+        if text.starts_with("ppsp:") {
+            return Ok(Self::Link(Box::new(parse_link(text)?)));
+        }
+        if text.contains("://") {
+            let id = content_of_url(text).ok_or_else(|| {
+                Failure::usage(format!("{text}: not the URL of content at a Portal, like https://PORTAL/content/ID"))
+            })?;
+            return Ok(Self::Content { at: PortalAt { portal: Some(at_portal::origin(text)?) }, id });
+        }
+        if is_name(text) {
+            return Ok(Self::Content { at: at.clone(), id: text.to_owned() });
+        }
+        Err(Failure::usage("what to get is a link (ppsp:…), an identifier in the catalogue, or the URL of content at a Portal"))
+    }
+}
+
+/// The Representation that was chosen, else the first one that has a swarm.
+fn choose(descriptor: &Descriptor, wanted: Option<&str>) -> Result<Representation, Failure> {
     let all = descriptor.representations();
-    let has = |id: &str| wanted.is_none_or(|wanted| wanted == id);
-    let found = all.iter().filter(|one| has(&one.id)).find_map(|one| descriptor.link(one));
+    let has = |one: &Representation| one.swarm.is_some() && wanted.is_none_or(|wanted| wanted == one.id);
+    let found = all.iter().find(|one| has(one)).cloned();
     found.ok_or_else(|| {
         let ids: Vec<&str> = all.iter().filter(|one| one.swarm.is_some()).map(|one| one.id.as_str()).collect();
         Failure::usage(match wanted {

@@ -15,6 +15,7 @@ mod error;
 mod hashing;
 mod open;
 mod places;
+mod read_at;
 mod reader;
 mod state;
 mod tree_file;

@@ -17,7 +17,7 @@ const LEARNED_TRIES: u32 = 3;
 
 /// The addresses known, and how each stands.
 #[derive(Debug, Default)]
-pub(super) struct PeerBook {
+pub(crate) struct PeerBook {
     peers: HashMap<SocketAddr, Entry>,
 }
 
@@ -44,19 +44,19 @@ enum State {
 
 impl PeerBook {
     /// An address from the link or a flag.
-    pub(super) fn give(&mut self, addr: SocketAddr, now: Instant) {
+    pub(crate) fn give(&mut self, addr: SocketAddr, now: Instant) {
         self.add(addr, true, now);
     }
 
     /// An address from another peer.
-    pub(super) fn learn(&mut self, addr: SocketAddr, now: Instant) {
+    pub(crate) fn learn(&mut self, addr: SocketAddr, now: Instant) {
         if self.peers.len() < MAX_LEARNED {
             self.add(addr, false, now);
         }
     }
 
     /// A peer that a tracker named, by all its addresses, the best first.
-    pub(super) fn learn_one_of(&mut self, addrs: &[SocketAddr], now: Instant) {
+    pub(crate) fn learn_one_of(&mut self, addrs: &[SocketAddr], now: Instant) {
         let Some((&first, others)) = addrs.split_first() else { return };
         if self.peers.len() < MAX_LEARNED && !addrs.iter().any(|addr| self.peers.contains_key(addr)) {
             self.add(first, false, now);
@@ -67,7 +67,7 @@ impl PeerBook {
     }
 
     /// Is no address known?
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
 
@@ -82,27 +82,27 @@ impl PeerBook {
     }
 
     /// Addresses to try now. Each is to be followed by [`tried`](Self::tried).
-    pub(super) fn due(&self, now: Instant) -> Vec<SocketAddr> {
+    pub(crate) fn due(&self, now: Instant) -> Vec<SocketAddr> {
         let due = |entry: &Entry| matches!(entry.state, State::Due(then) if then <= now);
         self.peers.iter().filter(|(_, entry)| due(entry)).map(|(addr, _)| *addr).collect()
     }
 
     /// A handshake is under way, or could not begin: then it is tried again later.
-    pub(super) fn tried(&mut self, addr: SocketAddr, began: bool, now: Instant) {
+    pub(crate) fn tried(&mut self, addr: SocketAddr, began: bool, now: Instant) {
         if let Some(entry) = self.peers.get_mut(&addr) {
             entry.state = if began { State::Trying } else { State::Due(now + Duration::from_secs(5)) };
         }
     }
 
     /// A peer is up, whoever began.
-    pub(super) fn up(&mut self, addr: SocketAddr) {
+    pub(crate) fn up(&mut self, addr: SocketAddr) {
         if let Some(entry) = self.peers.get_mut(&addr) {
             (entry.state, entry.failures) = (State::Up, 0);
         }
     }
 
     /// A peer is gone, or never came.
-    pub(super) fn down(&mut self, addr: SocketAddr, reason: Reason, now: Instant) {
+    pub(crate) fn down(&mut self, addr: SocketAddr, reason: Reason, now: Instant) {
         let Some(entry) = self.peers.get_mut(&addr) else { return };
         entry.failures += 1;
         entry.last_reason = Some(reason);
@@ -122,12 +122,12 @@ impl PeerBook {
     }
 
     /// Is there nobody left who could ever serve us?
-    pub(super) fn is_hopeless(&self) -> bool {
+    pub(crate) fn is_hopeless(&self) -> bool {
         !self.peers.is_empty() && self.peers.values().all(|entry| entry.state == State::Useless)
     }
 
     /// The peers and what became of each, for a sentence.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let mut given: Vec<_> = self.peers.iter().filter(|(_, entry)| entry.given).collect();
         given.sort_by_key(|(addr, _)| **addr);
         let mut words: Vec<String> = given
@@ -146,7 +146,7 @@ impl PeerBook {
 }
 
 /// Why a peer is gone, in words that follow its address.
-pub(super) fn explain(reason: Reason) -> &'static str {
+pub(crate) fn explain(reason: Reason) -> &'static str {
     match reason {
         Reason::Closed => "closed the connection",
         Reason::Unanswered => "did not answer",
@@ -161,7 +161,7 @@ pub(super) fn explain(reason: Reason) -> &'static str {
 }
 
 /// Why a peer is gone, in a word for programs.
-pub(super) fn name(reason: Reason) -> &'static str {
+pub(crate) fn name(reason: Reason) -> &'static str {
     match reason {
         Reason::Closed => "closed",
         Reason::Unanswered => "unanswered",

@@ -1,0 +1,224 @@
+//! What the gateway answers.
+
+use std::{fmt::Display, time::Instant};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{
+    Answered, Content, Gateway, Item,
+    access::Refused,
+    range::{Wanted, wanted},
+};
+use crate::{cli::exit::Exit, http::metrics_page, peer::ReadError};
+
+type Answer = Response<Answered>;
+
+impl Gateway {
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Answer {
+        let (head, _) = request.into_parts();
+        let mut answer = match self.0.access.check(&head.headers, &head.uri) {
+            Err(refused) => refuse(refused),
+            Ok(origin) => {
+                let mut answer = match head.method {
+                    Method::OPTIONS => preflight(),
+                    Method::GET | Method::HEAD => self.look(&head).await,
+                    _ => {
+                        let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "there is only GET and HEAD here");
+                        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+                        answer
+                    }
+                };
+                if let Some(origin) = origin {
+                    let headers = answer.headers_mut();
+                    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                    let shown = HeaderValue::from_static("Accept-Ranges, Content-Length, Content-Range, ETag");
+                    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, shown);
+                }
+                answer
+            }
+        };
+        let headers = answer.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        self.0.metrics.request(answer.status().as_u16());
+        if head.method == Method::HEAD {
+            // What there would be is said, and stays.
+            return answer.map(|_| Answered::from(String::new()));
+        }
+        answer
+    }
+
+    async fn look(&self, head: &http::request::Parts) -> Answer {
+        let path = head.uri.path();
+        let mut parts = path.split('/').skip(1);
+        match (parts.next().unwrap_or_default(), parts.next()) {
+            ("", None) => self.list(),
+            ("metrics", None) => {
+                let page = metrics_page(&self.0.metrics.registry(self));
+                let (head, body) = page.into_parts();
+                Response::from_parts(head, Answered::from(body))
+            }
+            ("status", None) => json_of(&self.status()),
+            (id, _) => match self.item(id) {
+                // The name behind it is for players, which like to see one.
+                Some(item) => self.content(&item, head).await,
+                None => sentence(
+                    StatusCode::NOT_FOUND,
+                    "this gateway knows no such content: what it was started with is listed at /",
+                ),
+            },
+        }
+    }
+
+    /// What there is, for people.
+    fn list(&self) -> Answer {
+        let mut text = String::from("A ppsp gateway. It plays:\n");
+        for item in self.items().values() {
+            text += &format!("{}\n", item.path());
+        }
+        sentence(StatusCode::OK, text.trim_end())
+    }
+
+    async fn content(&self, item: &Item, head: &http::request::Parts) -> Answer {
+        let begun = Instant::now();
+        let swarm = match item.open(&self.0.peer, &self.0.cache).await {
+            Ok(swarm) => swarm,
+            Err(failure) => {
+                let status = match failure.exit {
+                    Exit::Network => StatusCode::BAD_GATEWAY,
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                return sentence(status, failure.message);
+            }
+        };
+        let length = match swarm.learn_length(self.0.patience).await {
+            Ok(length) => length,
+            Err(error) => return no_content(&error),
+        };
+        // A swarm has one content for ever.
+        let tag = format!("\"{}\"", item.id);
+        let (status, from, end) = match wanted(&head.headers, length, &tag) {
+            Wanted::All => (StatusCode::OK, 0, length),
+            Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from, end),
+            Wanted::Nothing => {
+                let mut answer =
+                    sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("the content has {length} bytes"));
+                insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
+                return answer;
+            }
+        };
+        let mut answer = Response::new(Answered::from(String::new()));
+        *answer.status_mut() = status;
+        insert(&mut answer, header::CONTENT_TYPE, item.mime.clone());
+        insert(&mut answer, header::CONTENT_LENGTH, (end - from).to_string());
+        insert(&mut answer, header::ETAG, tag);
+        answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if status == StatusCode::PARTIAL_CONTENT {
+            insert(&mut answer, header::CONTENT_RANGE, format!("bytes {from}-{}/{length}", end - 1));
+        }
+        if head.method == Method::HEAD || from == end {
+            return answer;
+        }
+        let mut reader = swarm.reader(from, end, self.0.patience);
+        // Only now it is certain that there is something to promise.
+        if let Err(error) = reader.ready().await {
+            return no_content(&error);
+        }
+        self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
+        *answer.body_mut() = Answered::Content(Content::new(reader, end - from, self.0.metrics.clone()));
+        answer
+    }
+
+    /// How the swarms stand, for pages and programs.
+    fn status(&self) -> Value {
+        let swarms = self.open_swarms().into_iter().map(|(item, swarm)| {
+            let status = swarm.status();
+            let (from_seeds, from_peers) = status.origins();
+            let peers = status.peers.iter().map(|(addr, moved)| {
+                json!({
+                    "addr": addr, "up": moved.up, "seed": moved.seed,
+                    "downloaded": moved.downloaded, "uploaded": moved.uploaded,
+                    "download_rate": moved.download_rate, "upload_rate": moved.upload_rate,
+                    "rtt_ms": moved.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+                })
+            });
+            let chunk_size = u64::from(swarm.metadata().chunk_size);
+            let held = swarm.store().held();
+            let runs = held.runs().take(MOST_RUNS).map(|run| {
+                json!([run.first() * chunk_size, (run.last() + 1).saturating_mul(chunk_size)])
+            });
+            json!({
+                "swarm": item.id, "name": item.name, "path": item.path(), "length": swarm.length(),
+                "held_bytes": swarm.store().held_bytes(), "held": runs.collect::<Value>(), "reading": swarm.places(),
+                "downloaded": status.downloaded, "uploaded": status.uploaded,
+                "from_seeds": from_seeds, "from_peers": from_peers, "peers": peers.collect::<Value>(),
+            })
+        });
+        json!({ "swarms": swarms.collect::<Value>() })
+    }
+}
+
+/// Runs of held bytes that a status tells.
+const MOST_RUNS: usize = 1000;
+
+/// For pages of other origins (Fetch standard, CORS): they may ask for ranges, and may ask here at all.
+fn preflight() -> Answer {
+    let mut answer = Response::new(Answered::from(String::new()));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Range, If-Range, Authorization"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.insert("access-control-allow-private-network", HeaderValue::from_static("true"));
+    answer
+}
+
+fn refuse(refused: Refused) -> Answer {
+    let mut answer = match refused {
+        Refused::Token => sentence(
+            StatusCode::UNAUTHORIZED,
+            "the token of this gateway is wanted: as a bearer token, or as the password of any user name",
+        ),
+        Refused::Host => sentence(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this gateway is for this machine, by the name localhost or a loopback address",
+        ),
+        Refused::Page => sentence(StatusCode::FORBIDDEN, "this web site may not look at what is played here"),
+    };
+    if refused == Refused::Token {
+        let basic = HeaderValue::from_static("Basic realm=\"ppsp gateway\", charset=\"UTF-8\"");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    }
+    answer
+}
+
+/// RFC 9110 §15.6.3: those behind us did not give what was asked for.
+fn no_content(error: &ReadError) -> Answer {
+    let status = match error {
+        ReadError::Nobody { .. } => StatusCode::BAD_GATEWAY,
+        ReadError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    sentence(status, error)
+}
+
+fn sentence(status: StatusCode, text: impl Display) -> Answer {
+    let mut answer = Response::new(Answered::from(format!("{text}\n")));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+fn json_of(value: &Value) -> Answer {
+    let mut answer = Response::new(Answered::from(value.to_string()));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn insert(answer: &mut Answer, name: header::HeaderName, value: String) {
+    if let Ok(value) = value.parse() {
+        answer.headers_mut().insert(name, value);
+    }
+}

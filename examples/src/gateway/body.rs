@@ -1,0 +1,119 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::metrics::Metrics;
+use crate::peer::{ReadError, Reader};
+
+/// The body of an answer: something short, or content while it comes. Whoever drops it wishes nothing any more.
+pub enum Answered {
+    /// All there is.
+    Full(Full<Bytes>),
+    /// Content.
+    Content(Content),
+}
+
+impl From<Full<Bytes>> for Answered {
+    fn from(body: Full<Bytes>) -> Self {
+        Self::Full(body)
+    }
+}
+
+impl From<String> for Answered {
+    fn from(text: String) -> Self {
+        Self::Full(Full::new(text.into()))
+    }
+}
+
+impl fmt::Debug for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full",
+            Self::Content(_) => "Content",
+        })
+    }
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Reader, Result<Option<Bytes>, ReadError>)> + Send>>;
+
+/// Content, a piece at a time: the next one is read when the one before is sent.
+pub struct Content {
+    reader: Option<Reader>,
+    reading: Option<Reading>,
+    left: u64,
+    metrics: Arc<Metrics>,
+}
+
+impl Content {
+    /// All that this reader has to read, of so many bytes.
+    pub(super) fn new(reader: Reader, length: u64, metrics: Arc<Metrics>) -> Self {
+        metrics.readers.inc();
+        Self { reader: Some(reader), reading: None, left: length, metrics }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.metrics.readers.dec();
+    }
+}
+
+impl Body for Answered {
+    type Data = Bytes;
+    type Error = ReadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        let content = match self.get_mut() {
+            Self::Full(full) => return Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+            Self::Content(content) => content,
+        };
+        if content.reading.is_none() {
+            let Some(mut reader) = content.reader.take() else { return Poll::Ready(None) };
+            content.reading = Some(Box::pin(async move {
+                let read = reader.next().await;
+                (reader, read)
+            }));
+        }
+        let Some(reading) = &mut content.reading else { return Poll::Ready(None) };
+        let Poll::Ready((reader, read)) = reading.as_mut().poll(cx) else { return Poll::Pending };
+        content.reading = None;
+        match read {
+            Ok(Some(piece)) => {
+                content.left -= piece.len() as u64;
+                content.metrics.bytes.inc_by(piece.len() as u64);
+                if content.left > 0 {
+                    content.reader = Some(reader);
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Ok(None) => Poll::Ready(None),
+            Err(error) => {
+                // The connection breaks off: that is how HTTP/1.1 says that there should be more.
+                content.metrics.broken.inc();
+                tracing::warn!("content breaks off: {error}");
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(full) => full.is_end_stream(),
+            Self::Content(content) => content.left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(full) => full.size_hint(),
+            Self::Content(content) => SizeHint::with_exact(content.left),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a gateway can play: swarms that it knows, each opened when somebody first asks for it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use ppsp_core::Link;
+use tokio::sync::OnceCell;
+
+use crate::{
+    account::path_part,
+    cli::exit::Failure,
+    peer::{Peer, Sources, Swarm},
+    store::{FileStore, Notice, Places},
+};
+
+/// Content of one swarm.
+#[derive(Debug)]
+pub struct Item {
+    /// The swarm's identifier, as it stands in URLs.
+    pub(super) id: String,
+    /// How the content is called, where that is known.
+    pub(super) name: Option<String>,
+    /// Its media type.
+    pub(super) mime: String,
+    link: Link,
+    sources: Mutex<Option<Sources>>,
+    swarm: OnceCell<Swarm>,
+}
+
+impl Item {
+    /// By its link, with the peers and trackers that know more.
+    pub fn new(link: Link, mime: Option<String>, sources: Sources) -> Self {
+        let name = link.file_name().map(str::to_owned);
+        let mime = mime.unwrap_or_else(|| media_type(name.as_deref().unwrap_or_default()).to_owned());
+        let id = link.metadata.id.to_string();
+        Self { id, name, mime, link, sources: Mutex::new(Some(sources)), swarm: OnceCell::new() }
+    }
+
+    /// The path of its URL.
+    pub fn path(&self) -> String {
+        match &self.name {
+            Some(name) => format!("/{}/{}", self.id, path_part(name)),
+            None => format!("/{}", self.id),
+        }
+    }
+
+    /// The swarm, where somebody asked for it already.
+    pub(super) fn opened(&self) -> Option<&Swarm> {
+        self.swarm.get()
+    }
+
+    /// The swarm; takes part in it from now on.
+    pub(super) async fn open(&self, peer: &Peer, cache: &Path) -> Result<&Swarm, Failure> {
+        let opening = self.swarm.get_or_try_init(|| async {
+            let metadata = self.link.metadata.clone();
+            let places = Places::new(&self.place(cache), None);
+            let opening = tokio::task::spawn_blocking(move || {
+                FileStore::download(&places, &metadata, &mut |notice| {
+                    if let Notice::Warning(text) = notice {
+                        tracing::warn!("{text}");
+                    }
+                })
+            });
+            let (store, _) = opening.await.map_err(Failure::other)??;
+            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+            peer.join(store, sources).await
+        });
+        opening.await
+    }
+
+    /// Where its content is kept.
+    fn place(&self, cache: &Path) -> PathBuf {
+        let id = self.id.get(..32).unwrap_or(&self.id);
+        cache.join(match &self.name {
+            // File systems take 255 bytes, and more is appended.
+            Some(name) if name.len() <= 180 => format!("{id}-{name}"),
+            _ => id.to_owned(),
+        })
+    }
+}
+
+/// By the end of the name; what else players find out for themselves.
+pub fn media_type(name: &str) -> &'static str {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
+    match extension.as_str() {
+        "mp4" | "m4v" | "m4s" => "video/mp4",
+        "webm" => "video/webm",
+        "mkv" => "video/x-matroska",
+        "mov" => "video/quicktime",
+        "ts" | "m2ts" => "video/mp2t",
+        "ogv" => "video/ogg",
+        "mp3" => "audio/mpeg",
+        "m4a" => "audio/mp4",
+        "ogg" | "opus" => "audio/ogg",
+        "flac" => "audio/flac",
+        "wav" => "audio/wav",
+        "vtt" => "text/vtt",
+        "mpd" => "application/dash+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(name: Option<&str>) -> Item {
+        let mut link: Link = format!("ppsp:{}", "ab".repeat(32)).parse().unwrap();
+        link.name = name.map(str::to_owned);
+        Item::new(link, None, Sources::default())
+    }
+
+    #[test]
+    fn names_do_not_lead_elsewhere() {
+        let named = item(Some("a film & more.mp4"));
+        assert_eq!(named.path(), format!("/{}/a%20film%20%26%20more.mp4", "ab".repeat(32)));
+        assert_eq!(named.mime, "video/mp4");
+        assert!(named.place("/c".as_ref()).to_str().unwrap().ends_with("abab-a film & more.mp4"));
+        for bad in [None, Some("../x"), Some("/etc/passwd"), Some("..")] {
+            let item = item(bad);
+            assert_eq!(item.place("/c".as_ref()), Path::new("/c").join("ab".repeat(16)), "{bad:?}");
+            assert_eq!(item.path(), format!("/{}", "ab".repeat(32)));
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The thread behind a [`Peer`](super::Peer): it drives the endpoint, and sees to what its swarms need.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    net::{SocketAddr, UdpSocket},
+    pin::pin,
+    sync::{Arc, Mutex, atomic::AtomicBool, atomic::Ordering},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use ppsp_core::ChunkRange;
+use ppsp_peer_proto::{ConnectError, Endpoint, EndpointConfig, Event, Stats, SwarmConfig, SwarmKey};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Shared, Sources, State, Status, Swarm, book::PeerBook, lock, readers::Readers};
+use crate::{
+    cli::exit::Failure,
+    net::{Clock, Driver, Socket},
+    store::{FileError, FileStore},
+    trackers::{self, Counters, Trackers},
+};
+
+/// Between two looks at peers and the clock.
+const TICK: Duration = Duration::from_millis(200);
+/// Between two checkpoints of a store.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(1500);
+/// With fewer peers than that, trackers are asked for more.
+const FEW_PEERS: usize = 4;
+/// For the last datagrams, and for trackers to hear that we go.
+const CLOSE_SEND: Duration = Duration::from_millis(300);
+const CLOSE_LEAVE: Duration = Duration::from_millis(1500);
+
+pub(super) enum Command {
+    Join(FileStore, Sources, oneshot::Sender<Result<Swarm, Failure>>),
+    Close(oneshot::Sender<()>),
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Join(..) => "Join",
+            Self::Close(_) => "Close",
+        })
+    }
+}
+
+pub(super) struct Task<'a> {
+    driver: Driver,
+    addr: SocketAddr,
+    joined: HashMap<SwarmKey, Joined>,
+    to_do: mpsc::UnboundedReceiver<Command>,
+    wake: Arc<Notify>,
+    stats: &'a watch::Sender<Stats>,
+}
+
+/// A swarm taken part in.
+struct Joined {
+    shared: Arc<Shared>,
+    book: PeerBook,
+    trackers: Option<Trackers>,
+    /// All is fetched, not only what readers wait for.
+    wants: bool,
+    complete: bool,
+    last_checkpoint: Instant,
+    checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
+}
+
+impl Task<'_> {
+    /// Drives until it is told to close, or the socket fails.
+    pub(super) fn run(
+        socket: UdpSocket,
+        config: EndpointConfig,
+        seed: [u8; 32],
+        clock: Clock,
+        to_do: mpsc::UnboundedReceiver<Command>,
+        stats: &watch::Sender<Stats>,
+    ) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!("the peer cannot start: {error}"),
+        };
+        let done = runtime.block_on(async {
+            let addr = socket.local_addr()?;
+            let endpoint = Endpoint::new(config, seed, clock.now());
+            let driver = Driver::new(endpoint, Socket::new(socket)?, clock);
+            let task = Task { driver, addr, joined: HashMap::new(), to_do, wake: Arc::default(), stats };
+            task.drive().await
+        });
+        if let Err(error) = done {
+            tracing::error!("the peer's socket failed: {error}");
+        }
+        runtime.shutdown_background();
+    }
+
+    async fn drive(mut self) -> std::io::Result<()> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let wake = Arc::clone(&self.wake);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.to_do.recv() => match command {
+                    Some(Command::Join(store, sources, answer)) => _ = answer.send(self.join(store, sources)),
+                    Some(Command::Close(answer)) => {
+                        self.close().await;
+                        _ = answer.send(());
+                        return Ok(());
+                    }
+                    // Nobody is left who could want anything.
+                    None => {
+                        self.close().await;
+                        return Ok(());
+                    }
+                },
+                _ = tick.tick() => self.tick(),
+                () = wake.notified() => self.follow_readers(),
+                (swarm, told) = heard(&mut self.joined) => self.hear(swarm, told),
+                turned = self.driver.turn() => turned?,
+            }
+            while let Some(event) = self.driver.endpoint.poll_event() {
+                self.handle(event);
+            }
+        }
+    }
+
+    fn join(&mut self, store: FileStore, sources: Sources) -> Result<Swarm, Failure> {
+        let now = self.driver.now();
+        let metadata = store.metadata();
+        let mut config = SwarmConfig::new(metadata.clone());
+        config.congestion = ppsp_peer_proto::Congestion::Automatic;
+        let key = self.driver.endpoint.open(now, config, Box::new(store.clone())).map_err(Failure::other)?;
+        let finished = store.is_finished();
+        let mut book = PeerBook::default();
+        let peers = sources.peers.into_iter().filter(|&addr| addr != self.addr);
+        peers.for_each(|addr| book.give(addr, Instant::now()));
+        let trackers = sources.trackers.map(|start| start(self.addr, finished));
+        let shared = Arc::new(Shared {
+            metadata,
+            store,
+            readers: Mutex::new(Readers::default()),
+            moved: AtomicBool::new(false),
+            wake: Arc::clone(&self.wake),
+            state: watch::Sender::new(State::default()),
+            status: Mutex::new(Status::default()),
+        });
+        let joined = Joined {
+            shared: Arc::clone(&shared),
+            book,
+            trackers,
+            wants: true,
+            complete: finished,
+            last_checkpoint: Instant::now(),
+            checkpoint: None,
+        };
+        self.joined.insert(key, joined);
+        self.came(key);
+        self.follow(key);
+        Ok(Swarm(shared))
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::PeerUp { swarm, remote, .. } => {
+                if let Some(joined) = self.joined.get_mut(&swarm) {
+                    joined.book.up(remote);
+                }
+            }
+            Event::PeerDown { swarm, remote, reason, .. } => {
+                if let Some(joined) = self.joined.get_mut(&swarm) {
+                    joined.book.down(remote, reason, now);
+                }
+            }
+            Event::PeersLearned { swarm } => self.learn(swarm, now),
+            Event::SizeKnown { swarm, .. } => {
+                self.came(swarm);
+                self.follow(swarm);
+            }
+            Event::Progress { swarm } => self.came(swarm),
+            Event::Complete { swarm } => {
+                self.came(swarm);
+                self.save(swarm, true);
+            }
+            Event::SwarmFailed { swarm } => {
+                let why = self.driver.endpoint.swarm_mut(swarm).and_then(|mut swarm| swarm.take_error());
+                let why = why.map_or_else(|| "the swarm failed".to_owned(), |error| error.0.to_string());
+                if let Some(joined) = self.joined.get_mut(&swarm) {
+                    joined.trackers = None;
+                    joined.shared.state.send_modify(|state| state.failed = Some(why));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn(&mut self, key: SwarmKey, now: Instant) {
+        let Some(joined) = self.joined.get_mut(&key) else { return };
+        let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
+        while let Some(mut swarm) = self.driver.endpoint.swarm_mut(key) {
+            let count = swarm.take_learned(&mut learned);
+            if count == 0 {
+                break;
+            }
+            learned[..count].iter().for_each(|&addr| joined.book.learn(addr, now));
+        }
+    }
+
+    /// Something came: readers look again.
+    fn came(&self, key: SwarmKey) {
+        let (Some(joined), Some(swarm)) = (self.joined.get(&key), self.driver.endpoint.swarm(key)) else { return };
+        // What is proven goes before what a link says.
+        let length = swarm.content_length().or(joined.shared.metadata.content_length);
+        joined.shared.state.send_modify(|state| (state.step, state.length) = (state.step.wrapping_add(1), length));
+    }
+
+    fn hear(&mut self, key: SwarmKey, told: trackers::Told) {
+        let Some(joined) = self.joined.get_mut(&key) else { return };
+        match told {
+            trackers::Told::Peers(peers) => {
+                let strangers = peers.iter().filter(|addrs| !addrs.contains(&self.addr));
+                strangers.for_each(|addrs| joined.book.learn_one_of(addrs, Instant::now()));
+                self.connect(key, Instant::now());
+            }
+            trackers::Told::Failed { why, .. } => tracing::debug!("a tracker does not help: {why}"),
+            trackers::Told::Refused(why) => {
+                tracing::warn!("no tracker is asked any more: {why}");
+                joined.trackers = None;
+            }
+            trackers::Told::Registered { .. } => {}
+        }
+    }
+
+    /// The endpoint learns where the readers are that moved.
+    fn follow_readers(&mut self) {
+        let moved = |joined: &Joined| joined.shared.moved.swap(false, Ordering::Acquire);
+        let keys: Vec<SwarmKey> = self.joined.iter().filter(|(_, joined)| moved(joined)).map(|(&key, _)| key).collect();
+        keys.into_iter().for_each(|key| self.follow(key));
+    }
+
+    fn follow(&mut self, key: SwarmKey) {
+        let Some(joined) = self.joined.get_mut(&key) else { return };
+        let Some(swarm) = self.driver.endpoint.swarm(key) else { return };
+        let chunk_size = u64::from(joined.shared.metadata.chunk_size).max(1);
+        let length = swarm.content_length().or(joined.shared.metadata.content_length);
+        let last = swarm.chunks().filter(|_| length.is_none()).and_then(|chunks| chunks.checked_sub(1));
+        let mut readers = joined.shared.readers();
+        let mut windows = readers.windows(chunk_size, length);
+        let wants = readers.is_any();
+        drop(readers);
+        if let Some(last) = last.filter(|_| wants) {
+            // It alone tells how long the content is.
+            windows.insert(0, ChunkRange::single(last));
+        }
+        let Some(mut swarm) = self.driver.endpoint.swarm_mut(key) else { return };
+        if joined.wants != wants {
+            // All of it while somebody plays: others are to be had from us, too. Else only what is held is shared.
+            joined.wants = wants;
+            swarm.want(if wants { None } else { Some(&[]) });
+        }
+        swarm.set_playhead(windows.first().map(|window| window.first()));
+        self.connect(key, Instant::now());
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.stats.send_replace(*self.driver.endpoint.stats());
+        let keys: Vec<SwarmKey> = self.joined.keys().copied().collect();
+        for key in keys {
+            let Some(joined) = self.joined.get_mut(&key) else { continue };
+            let mut status = lock(&joined.shared.status);
+            status.update(&self.driver.endpoint, key);
+            let links = status.peers.values().filter(|moved| moved.up).count();
+            let (uploaded, downloaded) = (status.uploaded, status.downloaded);
+            drop(status);
+            if let Some(trackers) = &joined.trackers {
+                trackers.count(Counters { uploaded, downloaded, bandwidth: 0, links: links as u64 });
+                if joined.wants && !joined.complete && links < FEW_PEERS {
+                    trackers.find();
+                }
+            }
+            let wanted = joined.wants;
+            if joined.shared.readers().is_any() != wanted {
+                self.follow(key);
+            }
+            self.connect(key, now);
+            self.save(key, false);
+        }
+    }
+
+    /// Calls peers whose turn it is, while something is to be had from them.
+    fn connect(&mut self, key: SwarmKey, now: Instant) {
+        let Some(joined) = self.joined.get_mut(&key).filter(|joined| joined.wants && !joined.complete) else { return };
+        for addr in joined.book.due(now) {
+            let began = match self.driver.endpoint.connect(self.driver.now(), key, addr) {
+                // Then it found us, or its answer is still to come.
+                Ok(_) | Err(ConnectError::AlreadyConnected) => true,
+                Err(_) => false,
+            };
+            joined.book.tried(addr, began, now);
+        }
+    }
+
+    /// Keeps checkpoints going, one at a time, in a thread that may wait for the disk.
+    fn save(&mut self, key: SwarmKey, at_once: bool) {
+        let Some(joined) = self.joined.get_mut(&key) else { return };
+        if joined.checkpoint.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        if joined.checkpoint.take().is_some() && joined.shared.store.is_finished() && !joined.complete {
+            joined.complete = true;
+            if let Some(trackers) = &joined.trackers {
+                trackers.seed();
+            }
+        }
+        if at_once || joined.last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
+            joined.last_checkpoint = Instant::now();
+            let store = joined.shared.store.clone();
+            joined.checkpoint = Some(tokio::task::spawn_blocking(move || {
+                let saved = store.checkpoint();
+                if let Err(error) = &saved {
+                    tracing::error!("{error}");
+                }
+                saved
+            }));
+        }
+    }
+
+    async fn close(&mut self) {
+        let now = self.driver.now();
+        let mut saving = Vec::new();
+        for (&key, joined) in &self.joined {
+            let store = joined.shared.store.clone();
+            saving.push(tokio::task::spawn_blocking(move || store.checkpoint()));
+            joined.shared.state.send_modify(|state| state.failed = Some("the peer is closing".to_owned()));
+            _ = self.driver.endpoint.close(now, key);
+        }
+        let leaving: Vec<_> = self.joined.drain().filter_map(|(_, joined)| joined.trackers).collect();
+        let leaving: Vec<_> = leaving
+            .into_iter()
+            .map(|mut trackers| tokio::spawn(async move { trackers.leave(CLOSE_LEAVE).await }))
+            .collect();
+        _ = self.driver.flush(CLOSE_SEND).await;
+        let all = async {
+            for task in leaving {
+                _ = task.await;
+            }
+            for task in saving {
+                _ = task.await;
+            }
+        };
+        _ = timeout(CLOSE_LEAVE, all).await;
+    }
+}
+
+/// What a tracker of any of the swarms says next.
+async fn heard(joined: &mut HashMap<SwarmKey, Joined>) -> (SwarmKey, trackers::Told) {
+    poll_fn(|cx| {
+        for (&key, joined) in joined.iter_mut() {
+            let Some(trackers) = &mut joined.trackers else { continue };
+            if let Poll::Ready(told) = pin!(trackers.next()).poll(cx) {
+                return Poll::Ready((key, told));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
