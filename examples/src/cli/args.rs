@@ -768,6 +768,26 @@ pub enum BenchCommand {
     /// Ask a tracker of this machine for peers, over connections that stay open
     #[command(after_help = EXIT_CODES)]
     Tracker(TrackerBenchArgs),
+    /// Play generated content through a gateway: while it comes from a seed, and once it is held
+    #[command(after_help = EXIT_CODES)]
+    Gateway(GatewayBenchArgs),
+}
+
+/// Flags of `bench gateway`.
+#[derive(Args, Clone, Debug)]
+pub struct GatewayBenchArgs {
+    /// How much to play
+    #[arg(long, default_value = "256MiB", value_name = "SIZE", env = set("PPSP_SIZE"))]
+    pub size: Size,
+    /// Processor cores to use: the gateway is pinned to the first, seed and player to the second [default: as the system likes]
+    #[arg(long, value_name = "NUMBER", env = set("PPSP_CORES"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
+    /// How many times it is played once it is held; the median is told
+    #[arg(long, default_value_t = 5, value_name = "NUMBER", env = set("PPSP_REPEAT"), value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeat: u16,
+    /// Directory for the content [default: /dev/shm where it is, else the temporary directory]
+    #[arg(long, value_name = "DIR", env = set("PPSP_DIR"))]
+    pub dir: Option<PathBuf>,
 }
 
 /// Flags of `bench tracker`.

@@ -5,7 +5,9 @@ use std::{fs, path::Path};
 use serde::Deserialize;
 
 use super::{
-    args::{AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, PlayingArgs, PortalAt, SeedArgs},
+    args::{
+        AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, PlayingArgs, PortalAt, SeedArgs,
+    },
     exit::Failure,
     units::{HostPort, Listen, Rate, SeedAfter, Size, Span},
 };

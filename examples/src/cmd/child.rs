@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::signals::EXIT_WITH_STDIN;
+use super::{signals::EXIT_WITH_STDIN, usage};
 use crate::cli::exit::{Exit, Failure};
 
 /// How long a process may take to end after it was asked to.
@@ -94,6 +94,11 @@ impl Child {
         };
         let message = value["message"].as_str().unwrap_or("no reason given");
         Some(Failure::new(exit, format!("the {} process failed: {message}", self.name)))
+    }
+
+    /// Most memory that it has held until now, in MiB; `None` where the system does not say.
+    pub(super) fn peak_rss_mib(&self) -> Option<f64> {
+        usage::peak_rss_mib_of(self.process.id()?)
     }
 
     /// Asks it to end. What it says last can still be read.

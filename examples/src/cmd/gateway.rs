@@ -4,9 +4,18 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use super::{playing::Playing, serving::{self, url}, signals::Signals, source::Source};
+use super::{
+    playing::Playing,
+    serving::{self, url},
+    signals::Signals,
+    source::Source,
+};
 use crate::{
-    cli::{args::{GatewayArgs, ServeArgs}, exit::Failure, output::Output},
+    cli::{
+        args::{GatewayArgs, ServeArgs},
+        exit::Failure,
+        output::Output,
+    },
     gateway::Access,
     http::{bind, server_config, start_logging, write_private},
 };
@@ -78,6 +87,10 @@ fn token(cache: &Path, out: &Output) -> Result<Zeroizing<String>, Failure> {
     let token = Zeroizing::new(data_encoding::BASE32_NOPAD.encode(&*bytes).to_lowercase());
     write_private(&path, token.as_bytes()).map_err(|e| Failure::other(format!("{}: {e}", path.display())))?;
     out.event("token", &json!({ "token": *token }));
-    out.secret(format_args!("players show this token as the password of any user name; it is kept in {}:\n{}", path.display(), *token));
+    out.secret(format_args!(
+        "players show this token as the password of any user name; it is kept in {}:\n{}",
+        path.display(),
+        *token
+    ));
     Ok(token)
 }

@@ -129,6 +129,7 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
         Command::Demo(args) => demo::run(args, out).await,
         Command::Bench(BenchCommand::Loopback(args)) => bench::run(args, out).await,
         Command::Bench(BenchCommand::Tracker(args)) => bench::run_tracker(args, out).await,
+        Command::Bench(BenchCommand::Gateway(args)) => bench::run_gateway(args, out).await,
         Command::Config => {
             out.line(DEFAULTS.trim_end());
             Ok(())

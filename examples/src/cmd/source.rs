@@ -110,7 +110,9 @@ impl Named {
         if is_name(text) {
             return Ok(Self::Content { at: at.clone(), id: text.to_owned() });
         }
-        Err(Failure::usage("what to get is a link (ppsp:…), an identifier in the catalogue, or the URL of content at a Portal"))
+        Err(Failure::usage(
+            "what to get is a link (ppsp:…), an identifier in the catalogue, or the URL of content at a Portal",
+        ))
     }
 }
 

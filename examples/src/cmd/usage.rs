@@ -8,7 +8,16 @@ pub(super) fn cpu_seconds() -> f64 {
 
 /// Most memory that this process has held at a time, in MiB; `None` where the system does not say.
 pub(super) fn peak_rss_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    peak_of("self")
+}
+
+/// The same of a process that this one started.
+pub(super) fn peak_rss_mib_of(process: u32) -> Option<f64> {
+    peak_of(&process.to_string())
+}
+
+fn peak_of(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some((kib / 102.4).round() / 10.0)

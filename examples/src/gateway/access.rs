@@ -125,12 +125,16 @@ mod tests {
     #[test]
     fn elsewhere_who_has_the_token() {
         let access = Access { token: Some("s3cret:x".to_owned().into()), origins: vec![] };
-        let check = |shown: &str| access.check(&headers(&[("host", "tv.example"), ("authorization", shown)]), &Uri::from_static("/"));
+        let check = |shown: &str| {
+            access.check(&headers(&[("host", "tv.example"), ("authorization", shown)]), &Uri::from_static("/"))
+        };
         let basic = |pair: &str| format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()));
         for shown in ["Bearer s3cret:x", "bearer s3cret:x", &basic("me:s3cret:x"), &basic(":s3cret:x")] {
             assert_eq!(check(shown), Ok(None), "{shown}");
         }
-        for shown in ["Bearer s3cret", "Bearer", "s3cret:x", "Digest s3cret:x", "Basic s3cret:x", &basic("s3cret:x"), ""] {
+        for shown in
+            ["Bearer s3cret", "Bearer", "s3cret:x", "Digest s3cret:x", "Basic s3cret:x", &basic("s3cret:x"), ""]
+        {
             assert_eq!(check(shown), Err(Refused::Token), "{shown}");
         }
         assert_eq!(access.check(&headers(&[("host", "localhost")]), &Uri::from_static("/")), Err(Refused::Token));

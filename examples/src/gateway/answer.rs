@@ -147,9 +147,10 @@ impl Gateway {
             });
             let chunk_size = u64::from(swarm.metadata().chunk_size);
             let held = swarm.store().held();
-            let runs = held.runs().take(MOST_RUNS).map(|run| {
-                json!([run.first() * chunk_size, (run.last() + 1).saturating_mul(chunk_size)])
-            });
+            let runs = held
+                .runs()
+                .take(MOST_RUNS)
+                .map(|run| json!([run.first() * chunk_size, (run.last() + 1).saturating_mul(chunk_size)]));
             json!({
                 "swarm": item.id, "name": item.name, "path": item.path(), "length": swarm.length(),
                 "held_bytes": swarm.store().held_bytes(), "held": runs.collect::<Value>(), "reading": swarm.places(),

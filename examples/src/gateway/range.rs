@@ -38,7 +38,11 @@ fn read(range: &str, length: u64) -> Option<Wanted> {
     if first.is_empty() {
         // The last so many bytes.
         let count: u64 = number(last)?;
-        return Some(if count == 0 || length == 0 { Wanted::Nothing } else { Wanted::Part(length.saturating_sub(count), length) });
+        return Some(if count == 0 || length == 0 {
+            Wanted::Nothing
+        } else {
+            Wanted::Part(length.saturating_sub(count), length)
+        });
     }
     let first = number(first)?;
     let end = if last.is_empty() { length } else { number(last)?.saturating_add(1).min(length) };
@@ -78,7 +82,17 @@ mod tests {
         }
         assert_eq!(of("bytes=0-", 0), Wanted::Nothing);
         assert_eq!(of("bytes=-5", 0), Wanted::Nothing);
-        for range in ["bytes=", "bytes=-", "bytes=5-4", "bytes=a-b", "bytes=+1-2", "bytes=0-1,5-6", "lines=1-2", "0-5", "bytes=1-2-3"] {
+        for range in [
+            "bytes=",
+            "bytes=-",
+            "bytes=5-4",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "bytes=0-1,5-6",
+            "lines=1-2",
+            "0-5",
+            "bytes=1-2-3",
+        ] {
             assert_eq!(of(range, 10_000), Wanted::All, "{range}");
         }
     }

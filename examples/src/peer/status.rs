@@ -56,7 +56,9 @@ impl Status {
             if !moved.known && stats.has_chunks > 0 {
                 (moved.known, moved.seed) = (true, stats.complete);
             }
-            if moved.earlier.0 + stats.downloaded < moved.downloaded || moved.earlier.1 + stats.uploaded < moved.uploaded {
+            if moved.earlier.0 + stats.downloaded < moved.downloaded
+                || moved.earlier.1 + stats.uploaded < moved.uploaded
+            {
                 // Another channel to the same peer, which begins at zero.
                 moved.earlier = (moved.downloaded, moved.uploaded);
             }
@@ -68,7 +70,8 @@ impl Status {
 
     /// Bytes that came from seeds, and from those who were fetching themselves.
     pub fn origins(&self) -> (u64, u64) {
-        let of = |seed: bool| self.peers.values().filter(|moved| moved.seed == seed).map(|moved| moved.downloaded).sum();
+        let of =
+            |seed: bool| self.peers.values().filter(|moved| moved.seed == seed).map(|moved| moved.downloaded).sum();
         (of(true), of(false))
     }
 }

@@ -1,6 +1,7 @@
 //! Measurements of the whole: real sockets, and real processes and files or threads and memory.
 
 mod cores;
+mod gateway;
 mod memory;
 mod processes;
 mod tracker;
@@ -25,6 +26,7 @@ use crate::{
     net::Counters,
 };
 
+pub(super) use gateway::run as run_gateway;
 pub(super) use tracker::run as run_tracker;
 
 /// What is to be moved, and how.

@@ -1,0 +1,441 @@
+//! Players ask the gateway: content comes over HTTP while it comes from the swarm.
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    process::Command,
+};
+
+use common::{PATIENCE, Place, Ppsp};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const MIB: usize = 1 << 20;
+
+/// A gateway that plays some links.
+struct Running {
+    process: Ppsp,
+    addr: SocketAddr,
+    /// The paths of what it plays.
+    paths: Vec<String>,
+}
+
+impl Running {
+    fn start(place: &Place, links: &[&str], more: &[&str]) -> Self {
+        Self::keeping("cache", place, links, more)
+    }
+
+    /// With a directory of its own for what it fetches.
+    fn keeping(cache: &str, place: &Place, links: &[&str], more: &[&str]) -> Self {
+        let args = ["gateway", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cache", cache];
+        let mut process = place.start(args.iter().chain(more).chain(links));
+        let addr = process.event("gateway")["addr"].as_str().unwrap().parse().unwrap();
+        let paths = links.iter().map(|_| path_of(&process.event("playable"))).collect();
+        process.event("ready");
+        Self { process, addr, paths }
+    }
+
+    fn player(&self) -> Player {
+        Player::to(self.addr)
+    }
+
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.player().ask("GET", path, headers)
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_slice(&self.get("/status", &[]).body).unwrap()
+    }
+
+    /// Asks for the status until it is so.
+    fn until(&self, what: &str, so: impl Fn(&Value) -> bool) {
+        let end = std::time::Instant::now() + PATIENCE;
+        let mut player = self.player();
+        loop {
+            let status = serde_json::from_slice(&player.ask("GET", "/status", &[]).body).unwrap();
+            if so(&status) {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "{what}: {status}");
+        }
+    }
+}
+
+/// The path in the URL of a `playable` event.
+fn path_of(playable: &Value) -> String {
+    let url = playable["url"].as_str().unwrap();
+    url[url.find("://").unwrap() + 3..].split_once('/').map(|(_, path)| format!("/{path}")).unwrap()
+}
+
+/// A connection that stays open.
+struct Player(BufReader<TcpStream>);
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// The body was shorter than promised.
+    broken: bool,
+}
+
+impl Answer {
+    #[track_caller]
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map_or_else(|| panic!("no {name}: {:?}", self.headers), |(_, value)| value)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|(key, _)| key == name)
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+impl Player {
+    fn to(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
+        let host = self.0.get_ref().peer_addr().unwrap().to_string();
+        let mut request = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            request += &format!("Host: {host}\r\n");
+        }
+        headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
+        self.0.get_mut().write_all((request + "\r\n").as_bytes()).unwrap();
+    }
+
+    /// Status and headers.
+    fn head(&mut self) -> Answer {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "closed after {lines:?}");
+            if line.trim_end().is_empty() {
+                break;
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
+        let pair =
+            |line: &String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())).unwrap();
+        Answer { status, headers: lines[1..].iter().map(pair).collect(), body: Vec::new(), broken: false }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(method, path, headers);
+        let mut answer = self.head();
+        if method != "HEAD" && answer.status != 204 {
+            let length: u64 = answer.header("content-length").parse().unwrap();
+            let read = (&mut self.0).take(length).read_to_end(&mut answer.body);
+            answer.broken = read.is_err() || answer.body.len() as u64 != length;
+        }
+        answer
+    }
+}
+
+#[test]
+fn ten_thousand_ranges_are_those_of_the_file() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 5 * MIB + 77);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    let gateway = Running::start(&place, &[&link], &[]);
+    let path = &gateway.paths[0];
+    assert!(path.ends_with("/movie.mp4"), "{path}");
+    let mut player = gateway.player();
+    let mut x = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut chance = |below: usize| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 16) as usize % below
+    };
+    for _ in 0..10_000 {
+        let first = chance(bytes.len());
+        let (range, expected) = match chance(8) {
+            0 => {
+                let count = chance(5000) + 1;
+                (format!("bytes=-{count}"), bytes.len() - count..bytes.len())
+            }
+            1 if bytes.len() - first < 100_000 => (format!("bytes={first}-"), first..bytes.len()),
+            _ => {
+                let last = first + chance(10_000);
+                (format!("bytes={first}-{last}"), first..(last + 1).min(bytes.len()))
+            }
+        };
+        let answer = player.ask("GET", path, &[("Range", &range)]);
+        assert_eq!(answer.status, 206, "{range}");
+        let told = format!("bytes {}-{}/{}", expected.start, expected.end - 1, bytes.len());
+        assert_eq!(answer.header("content-range"), told);
+        assert!(answer.body == bytes[expected], "{range}");
+    }
+    let all = player.ask("GET", path, &[]);
+    assert_eq!((all.status, all.header("content-type"), all.header("accept-ranges")), (200, "video/mp4", "bytes"));
+    assert!(all.body == bytes);
+}
+
+#[test]
+fn what_http_asks_of_a_server_of_ranges() {
+    let place = Place::new();
+    let bytes = place.content("movie.webm", 100_000);
+    let (_seed, link) = place.seed("movie.webm", &[]);
+    let gateway = Running::start(&place, &[&link], &[]);
+    let path = &gateway.paths[0];
+    let mut player = gateway.player();
+
+    let head = player.ask("HEAD", path, &[]);
+    assert_eq!(
+        (head.status, head.header("content-length"), head.header("content-type")),
+        (200, "100000", "video/webm")
+    );
+    let head = player.ask("HEAD", path, &[("Range", "bytes=10-19")]);
+    assert_eq!(
+        (head.status, head.header("content-length"), head.header("content-range")),
+        (206, "10", "bytes 10-19/100000")
+    );
+    let tag = head.header("etag").to_owned();
+
+    // RFC 9110 §13.1.5: a range of what it has; of something else, all of this.
+    let same = player.ask("GET", path, &[("Range", "bytes=10-19"), ("If-Range", &tag)]);
+    assert_eq!((same.status, &same.body[..]), (206, &bytes[10..20]));
+    let other = player.ask("GET", path, &[("Range", "bytes=10-19"), ("If-Range", "\"other\"")]);
+    assert_eq!((other.status, other.body.len()), (200, bytes.len()));
+
+    let beyond = player.ask("GET", path, &[("Range", "bytes=100000-")]);
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, "bytes */100000"));
+    assert!(beyond.text().contains("100000 bytes"));
+
+    let post = player.ask("POST", path, &[("Content-Length", "0")]);
+    assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD, OPTIONS"));
+    let strange = player.ask("GET", "/00ff/movie.webm", &[]);
+    assert_eq!(strange.status, 404);
+    let list = player.ask("GET", "/", &[]);
+    assert!(list.text().contains(path.as_str()), "{}", list.text());
+}
+
+#[test]
+fn a_length_that_no_link_tells_is_learned_first() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 3 * MIB + 5);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    let short = link.replace(&format!("cl={}&", bytes.len()), "");
+    assert_ne!(short, link);
+    let gateway = Running::start(&place, &[&short], &[]);
+    let answer = gateway.get(&gateway.paths[0], &[("Range", "bytes=-7")]);
+    let told = format!("bytes {}-{}/{}", bytes.len() - 7, bytes.len() - 1, bytes.len());
+    assert_eq!(answer.header("content-range"), told);
+    assert!(answer.body == bytes[bytes.len() - 7..]);
+}
+
+#[test]
+fn a_seek_does_not_wait_for_what_was_played_before() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 12 * MIB);
+    // All of it would take most of a minute.
+    let (_seed, link) = place.seed("movie.mp4", &["--upload-limit", "256KiB/s"]);
+    let gateway = Running::start(&place, &[&link], &[]);
+    let path = &gateway.paths[0];
+    let mut first = gateway.player();
+    first.send("GET", path, &[]);
+    assert_eq!(first.head().status, 200);
+    // The index of many films is at their end: a player goes there, and back.
+    let tail = gateway.get(path, &[("Range", "bytes=-10000")]);
+    assert!(tail.body == bytes[bytes.len() - 10_000..]);
+    gateway.until("both are gone but one", |status| status["swarms"][0]["reading"].as_array().unwrap().len() == 1);
+    drop(first);
+    gateway.until("nobody reads", |status| status["swarms"][0]["reading"] == serde_json::json!([]));
+    let middle = gateway.get(path, &[("Range", "bytes=6000000-6009999")]);
+    assert!(middle.body == bytes[6_000_000..6_010_000]);
+    let held = gateway.status()["swarms"][0]["held_bytes"].as_u64().unwrap();
+    assert!(held < bytes.len() as u64, "that was no seek");
+}
+
+#[test]
+fn what_does_not_come_is_said_so() {
+    let place = Place::new();
+    place.content("movie.mp4", 8 * MIB);
+    let (seed, link) = place.seed("movie.mp4", &["--upload-limit", "1MiB/s"]);
+    let gateway = Running::start(&place, &[&link], &["--timeout", "1s"]);
+    let path = gateway.paths[0].clone();
+    let mut player = gateway.player();
+    player.send("GET", &path, &[]);
+    assert_eq!(player.head().status, 200);
+    seed.kill();
+    // What was promised and does not come ends the connection.
+    let mut rest = Vec::new();
+    let read = player.0.read_to_end(&mut rest);
+    assert!(read.is_err() || rest.len() < 8 * MIB);
+    // Where nothing is promised yet there is a sentence.
+    let answer = gateway.get(&path, &[("Range", "bytes=-1000")]);
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().contains("no peer gave what comes next within 1 s"), "{}", answer.text());
+    // What came is still there.
+    assert_eq!(gateway.get(&path, &[("Range", "bytes=0-999")]).status, 206);
+}
+
+#[test]
+fn what_was_fetched_is_kept_and_played_without_peers() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 2 * MIB);
+    let (seed, link) = place.seed("movie.mp4", &[]);
+    let mut gateway = Running::start(&place, &[&link], &[]);
+    assert!(gateway.get(&gateway.paths[0], &[]).body == bytes);
+    gateway.process.signal(Signal::INT);
+    assert_eq!(gateway.process.end().0, Some(130));
+    seed.kill();
+    let gateway = Running::start(&place, &[&link], &[]);
+    assert!(gateway.get(&gateway.paths[0], &[]).body == bytes);
+}
+
+#[test]
+fn viewers_carry_each_other() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 4 * MIB);
+    let (_seed, link) = place.seed("movie.mp4", &["--upload-limit", "2MiB/s"]);
+    let gateways: Vec<Running> =
+        ["one", "two", "three"].map(|cache| Running::keeping(cache, &place, &[&link], &[])).into();
+    let tasks: Vec<_> = gateways
+        .iter()
+        .map(|gateway| {
+            let (addr, path) = (gateway.addr, gateway.paths[0].clone());
+            std::thread::spawn(move || Player::to(addr).ask("GET", &path, &[]).body)
+        })
+        .collect();
+    let played: Vec<_> = tasks.into_iter().map(|task| task.join().unwrap()).collect();
+    assert!(played.iter().all(|played| *played == bytes));
+    let from_peers: u64 = gateways.iter().map(|one| one.status()["swarms"][0]["from_peers"].as_u64().unwrap()).sum();
+    assert!(from_peers > 0, "the seed gave all of it");
+    let metrics = gateways[0].get("/metrics", &[]);
+    for line in
+        ["ppsp_gateway_bytes_total 4194304", "ppsp_gateway_first_byte_seconds_count 1", "ppsp_gateway_offload_ratio"]
+    {
+        assert!(metrics.text().contains(line), "{line}: {}", metrics.text());
+    }
+}
+
+#[test]
+fn who_does_not_read_is_in_nobodys_way() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 24 * MIB);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    let gateway = Running::start(&place, &[&link], &[]);
+    let path = &gateway.paths[0];
+    // They ask for all of it, and read nothing but the head.
+    let lazy: Vec<Player> = (0..200)
+        .map(|_| {
+            let mut player = gateway.player();
+            player.send("GET", path, &[]);
+            assert_eq!(player.head().status, 200);
+            player
+        })
+        .collect();
+    assert!(gateway.get(path, &[]).body == bytes);
+    assert!(gateway.status()["swarms"][0]["reading"].as_array().unwrap().len() >= lazy.len());
+    drop(lazy);
+    gateway.until("nobody reads", |status| status["swarms"][0]["reading"] == serde_json::json!([]));
+}
+
+#[test]
+fn pages_of_others_and_names_of_others_are_refused() {
+    let place = Place::new();
+    place.content("movie.mp4", 1000);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    let gateway = Running::start(&place, &[&link], &[]);
+    let path = &gateway.paths[0];
+    let rebound = gateway.get(path, &[("Host", "evil.example")]);
+    assert_eq!(rebound.status, 421);
+    for headers in
+        [&[("Origin", "https://evil.example")][..], &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")]]
+    {
+        let refused = gateway.get(path, headers);
+        assert_eq!(refused.status, 403, "{headers:?}");
+        assert!(!refused.has("access-control-allow-origin"));
+    }
+    let origin = "http://localhost:4711";
+    let asked = gateway.player().ask("OPTIONS", path, &[("Origin", origin), ("Access-Control-Request-Method", "GET")]);
+    assert_eq!((asked.status, asked.header("access-control-allow-origin")), (204, origin));
+    let allowed = gateway.get(path, &[("Origin", origin), ("Range", "bytes=0-9")]);
+    assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (206, origin));
+    assert!(allowed.header("access-control-expose-headers").contains("Content-Range"));
+}
+
+#[test]
+fn beyond_loopback_there_is_tls_and_a_token() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 100_000);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    let mut gateway =
+        place.start(["gateway", &link, "--listen", "0.0.0.0:0", "--udp", "127.0.0.1:0", "--cache", "cache"]);
+    let token = gateway.event("token")["token"].as_str().unwrap().to_owned();
+    let port = gateway.event("gateway")["addr"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let url = format!("https://127.0.0.1:{port}{}", path_of(&gateway.event("playable")));
+    gateway.event("ready");
+    let mode = std::fs::metadata(place.path("cache/gateway-token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let curl = |more: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--insecure", "--write-out", "%{http_code}", "--output"]).arg(place.path("got"));
+        common::run({
+            command.args(more).arg(&url);
+            command
+        })
+        .stdout
+    };
+    assert_eq!(curl(&[]), "401");
+    assert_eq!(curl(&["--user", "me:wrong"]), "401");
+    assert_eq!(curl(&["--user", &format!("me:{token}")]), "200");
+    assert!(place.read("got") == bytes);
+    assert_eq!(curl(&["--header", &format!("Authorization: Bearer {token}")]), "200");
+}
+
+#[test]
+fn a_player_is_opened_and_waited_for() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 100_000);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    std::fs::create_dir(place.path("bin")).unwrap();
+    let script = place.path("bin/mpv");
+    std::fs::write(&script, "#!/bin/sh\nexec curl --silent --output seen \"$1\"\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap());
+    let mut command = place.command(["play", &link, "--udp", "127.0.0.1:0", "--cache", "cache", "--json"]);
+    command.env("PATH", path);
+    let played = common::run(command);
+    played.succeeded();
+    assert_eq!(played.event("player")["program"], "mpv");
+    assert!(place.read("seen") == bytes);
+
+    let mut command = place.command(["play", &link, "--player", "vlc", "--udp", "127.0.0.1:0", "--cache", "cache2"]);
+    command.env("PATH", place.path("bin"));
+    common::run(command).failed(1, &["cannot start vlc", "http://127.0.0.1:"]);
+
+    let mut none = place.start(["play", &link, "--player", "none", "--udp", "127.0.0.1:0", "--cache", "cache"]);
+    let playable = none.event("playable");
+    let addr = playable["url"].as_str().unwrap().split('/').nth(2).unwrap().parse().unwrap();
+    assert!(Player::to(addr).ask("GET", &path_of(&playable), &[]).body == bytes);
+    none.signal(Signal::INT);
+    assert_eq!(none.end().0, Some(130));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_served() {
+    let place = Place::new();
+    let gateway = |more: &[&str]| place.run(["gateway", "--cache", "cache"].iter().chain(more));
+    gateway(&["movie.mp4"]).failed(2, &["a link (ppsp:…), an identifier in the catalogue"]);
+    let alone = format!("ppsp:{}", "ab".repeat(32));
+    gateway(&["--listen", "127.0.0.1:0", &alone]).failed(3, &["nobody is known who has it"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    gateway(&["--listen", &addr]).failed(3, &["another program uses this port"]);
+}
