@@ -8,7 +8,7 @@ use super::{
     playing::Playing,
     serving::{self, url},
     signals::Signals,
-    source::Source,
+    source::Programme,
 };
 use crate::{
     cli::{
@@ -31,10 +31,10 @@ pub(super) async fn run(args: GatewayArgs, out: &mut Output) -> Result<(), Failu
     start_logging(out.is_json(), out.is_verbose(), !out.talks() && !out.is_json());
     let mut signals = Signals::new()?;
     // What cannot be played is better known before anything is served.
-    let mut sources = Vec::new();
+    let mut programmes = Vec::new();
     for text in &args.sources {
-        let found = Source::find_all(text, &args.at, &args.fetch.net, out);
-        sources.extend(signals.unless(found).await?);
+        let found = Programme::find(text, &args.at, &args.fetch.net, Some(out));
+        programmes.push(signals.unless(found).await?);
     }
     let addr = args.listen.map_or(DEFAULT, |listen| listen.0);
     let elsewhere = !addr.ip().is_loopback();
@@ -52,14 +52,15 @@ pub(super) async fn run(args: GatewayArgs, out: &mut Output) -> Result<(), Failu
         tls = Some(server_config(&identity, None).map_err(Failure::other)?);
         access.token = Some(token(&cache, out)?);
     }
-    let mut playing = Playing::start(&args.fetch, listener, tls, access)?;
+    let mut playing = Playing::start(&args.fetch, &args.at, listener, tls, access)?;
     let url = url(elsewhere, addr);
     out.event("gateway", &json!({ "url": url, "addr": addr, "pin": pin }));
     out.say(format_args!("the gateway listens at {url}"));
-    for source in sources {
-        let path = signals.unless(playing.add(source, &args.fetch.net.peer)).await?;
-        out.event("playable", &json!({ "url": format!("{url}{path}") }));
-        out.say(format_args!("{url}{path}"));
+    for programme in programmes {
+        for path in signals.unless(playing.add(programme)).await? {
+            out.event("playable", &json!({ "url": format!("{url}{path}") }));
+            out.say(format_args!("{url}{path}"));
+        }
     }
     out.event("ready", &json!({ "url": url }));
     out.say("serving until Ctrl-C");

@@ -24,8 +24,9 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// `ppsp get`.
 pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let Source { link, joining, .. } =
-        signals.unless(Source::find(&args.link, args.representation.as_deref(), &args.at, &args.net, out)).await?;
+    let Source { link, joining, .. } = signals
+        .unless(Source::find(&args.link, args.representation.as_deref(), &args.at, &args.net, Some(out)))
+        .await?;
     only_static(&link)?;
     let path = output_path(args.output.as_deref(), &link)?;
     let places = Places::new(&path, args.net.state_dir.as_deref());

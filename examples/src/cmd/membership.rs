@@ -33,7 +33,7 @@ pub(super) struct Joining {
 impl Joining {
     /// By the flags and a link. Trackers of a link are asked where nothing is shown to them: no token of a Portal, no password, no
     /// certificate. `None` where there is no tracker.
-    pub(super) async fn of_link(args: &NetArgs, link: &Link, out: &Output) -> Result<Option<Self>, Failure> {
+    pub(super) async fn of_link(args: &NetArgs, link: &Link, out: Option<&Output>) -> Result<Option<Self>, Failure> {
         let insecure = args.insecure_http.unwrap_or(false);
         check_flags(args)?;
         let shows = args.tracker_user.is_some() || args.tracker_cert.is_some() || args.tracker_key.is_some();
@@ -83,7 +83,7 @@ impl Joining {
         account: &Account,
         content: &str,
         descriptor: &Descriptor,
-        out: &Output,
+        out: Option<&Output>,
     ) -> Result<Option<Self>, Failure> {
         let login = account.login().await;
         let client = login.client_id.parse().map_err(Failure::other)?;
@@ -116,12 +116,16 @@ pub(super) fn check_flags(args: &NetArgs) -> Result<(), Failure> {
     args.tracker.iter().try_for_each(|url| trackers::check(url, insecure)).map_err(Failure::usage)
 }
 
-/// Those that can be asked, without tiers that have none.
-fn usable(tiers: impl IntoIterator<Item = Vec<String>>, insecure: bool, out: &Output) -> Vec<Vec<String>> {
+/// Those that can be asked, without tiers that have none. What is left out is said, or logged where nobody reads along.
+fn usable(tiers: impl IntoIterator<Item = Vec<String>>, insecure: bool, out: Option<&Output>) -> Vec<Vec<String>> {
     let good = |url: &String| match trackers::check(url, insecure) {
         Ok(()) => true,
         Err(error) => {
-            out.warn(format_args!("a tracker is left out: {}", one_line(&error.to_string())));
+            let why = one_line(&error.to_string());
+            match out {
+                Some(out) => out.warn(format_args!("a tracker is left out: {why}")),
+                None => tracing::warn!("a tracker is left out: {why}"),
+            }
             false
         }
     };

@@ -3,7 +3,7 @@ use std::process::Stdio;
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{playing::Playing, serving::url, signals::Signals, source::Source};
+use super::{playing::Playing, serving::url, signals::Signals, source::Programme};
 use crate::{
     cli::{
         args::{PlayArgs, Player},
@@ -18,13 +18,13 @@ use crate::{
 pub(super) async fn run(args: PlayArgs, out: &mut Output) -> Result<(), Failure> {
     start_logging(out.is_json(), out.is_verbose(), true);
     let mut signals = Signals::new()?;
-    let found = Source::find(&args.source, None, &args.at, &args.fetch.net, out);
-    let source = signals.unless(found).await?;
+    let found = Programme::find(&args.source, &args.at, &args.fetch.net, Some(out));
+    let programme = signals.unless(found).await?;
     let listener = bind(([127, 0, 0, 1], 0).into(), false).await?;
     let addr = listener.local_addr().map_err(Failure::network)?;
-    let mut playing = Playing::start(&args.fetch, listener, None, Access::default())?;
-    let path = signals.unless(playing.add(source, &args.fetch.net.peer)).await?;
-    let url = format!("{}{path}", url(false, addr));
+    let mut playing = Playing::start(&args.fetch, &args.at, listener, None, Access::default())?;
+    let paths = signals.unless(playing.add(programme)).await?;
+    let url = format!("{}{}", url(false, addr), paths.first().map_or("/", String::as_str));
     out.event("playable", &json!({ "url": url }));
     let done = tokio::select! {
         biased;

@@ -1,6 +1,6 @@
 //! A gateway that runs: what `play` and `gateway` have in common.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -8,19 +8,23 @@ use super::{
     only_static,
     serving::make_dir,
     session::{bind, bind_any, endpoint_config, resolve},
-    source::Source,
+    source::{Programme, Source},
 };
 use crate::{
     account::Logins,
-    cli::{args::PlayingArgs, exit::Failure, units::HostPort},
-    gateway::{Access, Gateway, Item, PATIENCE},
+    cli::{
+        args::{NetArgs, PlayingArgs, PortalAt},
+        exit::Failure,
+    },
+    gateway::{self, Access, Find, Gateway, Item, PATIENCE},
     http::{Limits, Serving, Shutdown, serve},
     peer::{Peer, Sources},
 };
 
 /// A gateway, and the socket behind it.
 pub(super) struct Playing {
-    pub(super) gateway: Gateway,
+    gateway: Gateway,
+    net: NetArgs,
     peer: Peer,
     shutdown: Shutdown,
     served: JoinHandle<()>,
@@ -30,8 +34,9 @@ impl Playing {
     /// Serves on this listener, for those that may ask.
     pub(super) fn start(
         args: &PlayingArgs,
+        at: &PortalAt,
         listener: TcpListener,
-        tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+        tls: Option<Arc<rustls::ServerConfig>>,
         mut access: Access,
     ) -> Result<Self, Failure> {
         let cache = cache_dir(args)?;
@@ -45,7 +50,14 @@ impl Playing {
         let socket = socket.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
         let peer = Peer::start(socket, endpoint_config(&args.net, false))?;
         let patience = args.timeout.map_or(PATIENCE, |span| span.0);
-        let gateway = Gateway::new(peer.clone(), cache, access, patience);
+        let find: Find = {
+            let (at, net) = (at.clone(), args.net.clone());
+            Box::new(move |id| {
+                let (at, net) = (at.clone(), net.clone());
+                Box::pin(async move { playable(Programme::find(&id, &at, &net, None).await?, &net).await })
+            })
+        };
+        let gateway = Gateway::new(peer.clone(), cache, access, patience, find);
         let shutdown = Shutdown::default();
         // Players open many, and all are on one machine. An answer begins when content comes, or when that takes too long; what
         // proves the length may take as long before.
@@ -62,24 +74,12 @@ impl Playing {
             let gateway = answering.clone();
             async move { gateway.answer(request).await }
         }));
-        Ok(Self { gateway, peer, shutdown, served })
+        Ok(Self { gateway, net: args.net.clone(), peer, shutdown, served })
     }
 
-    /// One more that can be played; returns the path of its URL.
-    pub(super) async fn add(&self, source: Source, peers: &[HostPort]) -> Result<String, Failure> {
-        let Source { link, mime, joining } = source;
-        only_static(&link)?;
-        let mut known: Vec<SocketAddr> = resolve(peers).await?;
-        known.extend(&link.peers);
-        if known.is_empty() && joining.is_none() {
-            return Err(super::get::nobody_to_ask());
-        }
-        let metadata = link.metadata.clone();
-        let trackers = joining.map(|joining| {
-            let start = move |addr, complete| joining.start(&metadata, addr, complete);
-            Box::new(start) as Box<dyn FnOnce(SocketAddr, bool) -> _ + Send>
-        });
-        Ok(self.gateway.add(Item::new(link, mime, Sources { peers: known, trackers })).path())
+    /// More that can be played; returns the paths of its URLs.
+    pub(super) async fn add(&self, programme: Programme) -> Result<Vec<String>, Failure> {
+        Ok(self.gateway.add(playable(programme, &self.net).await?).paths())
     }
 
     /// Returns when it has ended by itself, which it does not.
@@ -95,6 +95,27 @@ impl Playing {
         // Players that read nothing would be waited for.
         self.served.abort();
     }
+}
+
+/// As the gateway knows it.
+async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Programme, Failure> {
+    let given = resolve(&net.peer).await?;
+    let mut items = Vec::new();
+    for Source { link, mime, joining } in programme.sources {
+        only_static(&link)?;
+        let mut peers = given.clone();
+        peers.extend(&link.peers);
+        if peers.is_empty() && joining.is_none() {
+            return Err(super::get::nobody_to_ask());
+        }
+        let metadata = link.metadata.clone();
+        let trackers = joining.map(|joining| {
+            let start = move |addr, complete| joining.start(&metadata, addr, complete);
+            Box::new(start) as Box<dyn FnOnce(_, _) -> _ + Send>
+        });
+        items.push(Arc::new(Item::new(link, mime, Sources { peers, trackers })));
+    }
+    Ok(gateway::Programme { content: programme.content, items })
 }
 
 /// `ppsp` in the user's cache directory (XDG Base Directory Specification).

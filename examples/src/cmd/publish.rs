@@ -75,7 +75,7 @@ async fn enter(
     let how = if is_new { "is in the catalogue now" } else { "was in the catalogue already" };
     out.say(format_args!("'{title}' {how}: {url}"));
     out.say(format_args!("others get it by: ppsp get {id}"));
-    let joining = Joining::of_content(&args.seed.net, account, &id, &descriptor, out).await?;
+    let joining = Joining::of_content(&args.seed.net, account, &id, &descriptor, Some(out)).await?;
     if joining.is_none() {
         out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
     }

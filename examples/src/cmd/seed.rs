@@ -26,7 +26,7 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
     let mut link = Link::new(ready.metadata());
     link.name = args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     link.trackers.clone_from(&args.net.tracker);
-    let joining = signals.unless(Joining::of_link(&args.net, &link, out)).await?;
+    let joining = signals.unless(Joining::of_link(&args.net, &link, Some(out))).await?;
     link.peers = local_addresses(ready.addr);
     let mut session = ready.begin(&args, joining, out, &mut signals)?;
     let mut fields = json!({ "link": link.to_string() });

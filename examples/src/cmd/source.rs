@@ -34,7 +34,7 @@ impl Source {
         wanted: Option<&str>,
         at: &PortalAt,
         net: &NetArgs,
-        out: &Output,
+        out: Option<&Output>,
     ) -> Result<Self, Failure> {
         match Named::read(text, at)? {
             Named::Link(link) => Self::of_link(*link, net, out).await,
@@ -47,24 +47,7 @@ impl Source {
         }
     }
 
-    /// All that can be played of it: each Representation.
-    pub(super) async fn find_all(text: &str, at: &PortalAt, net: &NetArgs, out: &Output) -> Result<Vec<Self>, Failure> {
-        match Named::read(text, at)? {
-            Named::Link(link) => Ok(vec![Self::of_link(*link, net, out).await?]),
-            Named::Content { at, id } => {
-                let account = account(&at)?;
-                let descriptor = account.descriptor(&id).await?;
-                choose(&descriptor, None)?;
-                let mut found = Vec::new();
-                for one in descriptor.representations().iter().filter(|one| one.swarm.is_some()) {
-                    found.push(Self::of_content(&account, &id, &descriptor, one, net, out).await?);
-                }
-                Ok(found)
-            }
-        }
-    }
-
-    async fn of_link(link: Link, net: &NetArgs, out: &Output) -> Result<Self, Failure> {
+    async fn of_link(link: Link, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
         let joining = Joining::of_link(net, &link, out).await?;
         Ok(Self { link, mime: None, joining })
     }
@@ -75,17 +58,45 @@ impl Source {
         descriptor: &Descriptor,
         one: &Representation,
         net: &NetArgs,
-        out: &Output,
+        out: Option<&Output>,
     ) -> Result<Self, Failure> {
         let link = descriptor.link(one);
         let mut link = link.ok_or_else(|| Failure::usage(format!("the Representation '{}' has no swarm", one.id)))?;
         // They get tokens, and stand in tiers.
         link.trackers.clear();
         let joining = Joining::of_content(net, account, id, descriptor, out).await?;
-        if let Some(title) = descriptor.title() {
-            out.detail(format_args!("{title}"));
+        if let (Some(title), Some(out)) = (descriptor.title(), out) {
+            out.detail(title);
         }
         Ok(Self { link, mime: one.mime.clone(), joining })
+    }
+}
+
+/// All that can be played of what a person named.
+pub(super) struct Programme {
+    /// The content's identifier in the catalogue, and what the Portal says of it.
+    pub(super) content: Option<(String, Descriptor)>,
+    /// Each Representation.
+    pub(super) sources: Vec<Source>,
+}
+
+impl Programme {
+    /// Finds out.
+    pub(super) async fn find(text: &str, at: &PortalAt, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
+        match Named::read(text, at)? {
+            Named::Link(link) => Ok(Self { content: None, sources: vec![Source::of_link(*link, net, out).await?] }),
+            Named::Content { at, id } => Self::of_content(&account(&at)?, id, net, out).await,
+        }
+    }
+
+    async fn of_content(account: &Account, id: String, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
+        let descriptor = account.descriptor(&id).await?;
+        choose(&descriptor, None)?;
+        let mut sources = Vec::new();
+        for one in descriptor.representations().iter().filter(|one| one.swarm.is_some()) {
+            sources.push(Source::of_content(account, &id, &descriptor, one, net, out).await?);
+        }
+        Ok(Self { content: Some((id, descriptor)), sources })
     }
 }
 

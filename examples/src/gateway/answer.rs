@@ -10,7 +10,11 @@ use super::{
     access::Refused,
     range::{Wanted, wanted},
 };
-use crate::{cli::exit::Exit, http::metrics_page, peer::ReadError};
+use crate::{
+    cli::exit::{Exit, Failure},
+    http::metrics_page,
+    peer::ReadError,
+};
 
 type Answer = Response<Answered>;
 
@@ -62,6 +66,7 @@ impl Gateway {
                 Response::from_parts(head, Answered::from(body))
             }
             ("status", None) => json_of(&self.status()),
+            ("play", Some(id)) => self.play(id).await,
             (id, _) => match self.item(id) {
                 // The name behind it is for players, which like to see one.
                 Some(item) => self.content(&item, head).await,
@@ -82,17 +87,27 @@ impl Gateway {
         sentence(StatusCode::OK, text.trim_end())
     }
 
+    /// What there is to play of content in the catalogue, for pages.
+    async fn play(&self, id: &str) -> Answer {
+        let programme = match (self.0.find)(id.to_owned()).await {
+            Ok(programme) => self.add(programme),
+            Err(failure) => return refuse_for(&failure),
+        };
+        let title = programme.content.as_ref().and_then(|(_, descriptor)| descriptor.title());
+        let one = programme.items.first().filter(|_| programme.items.len() == 1);
+        json_of(&json!({
+            "title": title,
+            "file": one.map(|item| item.path()),
+            "mime": one.map(|item| &item.mime),
+            "swarms": programme.items.iter().map(|item| &item.id).collect::<Vec<_>>(),
+        }))
+    }
+
     async fn content(&self, item: &Item, head: &http::request::Parts) -> Answer {
         let begun = Instant::now();
         let swarm = match item.open(&self.0.peer, &self.0.cache).await {
             Ok(swarm) => swarm,
-            Err(failure) => {
-                let status = match failure.exit {
-                    Exit::Network => StatusCode::BAD_GATEWAY,
-                    _ => StatusCode::INTERNAL_SERVER_ERROR,
-                };
-                return sentence(status, failure.message);
-            }
+            Err(failure) => return refuse_for(&failure),
         };
         let length = match swarm.learn_length(self.0.patience).await {
             Ok(length) => length,
@@ -194,6 +209,17 @@ fn refuse(refused: Refused) -> Answer {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
     }
     answer
+}
+
+/// What came of asking the Portal, or of opening a swarm.
+fn refuse_for(failure: &Failure) -> Answer {
+    let status = match failure.exit {
+        Exit::Usage => StatusCode::NOT_FOUND,
+        Exit::Refused => StatusCode::FORBIDDEN,
+        Exit::Network | Exit::Integrity => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    sentence(status, &failure.message)
 }
 
 /// RFC 9110 §15.6.3: those behind us did not give what was asked for.

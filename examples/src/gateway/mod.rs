@@ -13,12 +13,19 @@ mod range;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::PathBuf,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use crate::peer::{Peer, Swarm};
+use ppsp_core::descriptor::Descriptor;
+
+use crate::{
+    cli::exit::Failure,
+    peer::{Peer, Swarm},
+};
 
 pub use access::Access;
 pub use body::{Answered, Content};
@@ -29,31 +36,63 @@ use metrics::Metrics;
 /// How long a player waits for content that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Finds what a content identifier of the catalogue means, for whoever is signed in.
+pub type Find = Box<dyn Fn(String) -> Finding + Send + Sync>;
+
+/// That takes a while.
+pub type Finding = Pin<Box<dyn Future<Output = Result<Programme, Failure>> + Send>>;
+
+/// What belongs together: the Representations of one content.
+#[derive(Clone, Debug)]
+pub struct Programme {
+    /// Its identifier in the catalogue, and what the Portal says of it.
+    pub content: Option<(String, Descriptor)>,
+    /// Each Representation.
+    pub items: Vec<Arc<Item>>,
+}
+
+impl Programme {
+    /// The paths of what players open.
+    pub fn paths(&self) -> Vec<String> {
+        self.items.iter().map(|item| item.path()).collect()
+    }
+}
+
 /// A gateway. A clone is the same one.
 #[derive(Clone, Debug)]
 pub struct Gateway(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     peer: Peer,
     /// The directory that content is kept in.
     cache: PathBuf,
     access: Access,
     patience: Duration,
+    find: Find,
     items: Mutex<BTreeMap<String, Arc<Item>>>,
     metrics: Arc<Metrics>,
 }
 
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("peer", &self.peer).field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
 impl Gateway {
     /// Without content yet. What is fetched is kept in `cache`.
-    pub fn new(peer: Peer, cache: PathBuf, access: Access, patience: Duration) -> Self {
-        Self(Arc::new(Inner { peer, cache, access, patience, items: Mutex::default(), metrics: Arc::default() }))
+    pub fn new(peer: Peer, cache: PathBuf, access: Access, patience: Duration, find: Find) -> Self {
+        Self(Arc::new(Inner { peer, cache, access, patience, find, items: Mutex::default(), metrics: Arc::default() }))
     }
 
-    /// One more that can be asked for; where its swarm is known already, that stays.
-    pub fn add(&self, item: Item) -> Arc<Item> {
+    /// More that can be asked for; where a swarm is known already, that stays.
+    pub fn add(&self, mut programme: Programme) -> Programme {
         let mut items = self.items();
-        Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::new(item)))
+        for item in &mut programme.items {
+            *item = Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item)));
+        }
+        drop(items);
+        programme
     }
 
     fn items(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Item>>> {
