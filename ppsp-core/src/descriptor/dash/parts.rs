@@ -54,10 +54,21 @@ impl Parts {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
-    /// The first files, with these lengths.
-    fn new(resources: &Resources, lengths: &[u64]) -> Result<Self, Wrong> {
-        let files = resources.files();
+impl Resources {
+    /// How the files lie in the swarm where they have these lengths, in the order of [`files`](Self::files). Those at the end that
+    /// are not certain may be missing.
+    ///
+    /// # Errors
+    ///
+    /// [`DashError::In`] where the manifest refers to more files, or to more of a file.
+    pub fn joined(&self, lengths: &[u64]) -> Result<Parts, DashError> {
+        self.join(lengths).map_err(|wrong| DashError::In { representation: shown(&self.representation), wrong })
+    }
+
+    fn join(&self, lengths: &[u64]) -> Result<Parts, Wrong> {
+        let files = self.files();
         if lengths.len() > files.len() {
             return Err(Wrong::Parts("there are more than the manifest has files"));
         }
@@ -76,7 +87,7 @@ impl Parts {
         }
         let mut by_name: Vec<usize> = (0..list.len()).collect();
         by_name.sort_by(|&a, &b| list.get(a).map(|part| &part.name).cmp(&list.get(b).map(|part| &part.name)));
-        Ok(Self { list, by_name })
+        Ok(Parts { list, by_name })
     }
 }
 
@@ -96,7 +107,7 @@ impl Descriptor {
             None if resources.files().len() == 1 => Ok(Vec::from([total.unwrap_or(u64::MAX)])),
             None => Err(Wrong::NoParts),
         };
-        let parts = lengths.and_then(|lengths| Parts::new(&resources, &lengths)).map_err(|wrong| place.error(wrong))?;
+        let parts = lengths.and_then(|lengths| resources.join(&lengths)).map_err(|wrong| place.error(wrong))?;
         if total.is_some_and(|total| total != parts.len()) {
             return Err(place.error(Wrong::Parts("together they are not as long as the swarm")));
         }

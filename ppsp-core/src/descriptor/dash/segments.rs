@@ -27,6 +27,9 @@ pub(super) fn references(place: &Place<'_>, base: &str, budget: &mut usize) -> R
         "SegmentList" => segments.list()?,
         _ => segments.refer(None, None)?,
     }
+    if segments.found.is_empty() {
+        return Err(Wrong::NoFile);
+    }
     let certain = certain.unwrap_or(segments.found.len());
     Ok((segments.found, certain))
 }

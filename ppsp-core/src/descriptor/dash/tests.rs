@@ -116,6 +116,7 @@ fn a_list_of_files_and_of_ranges() {
         assert_eq!(wrong(&one("", &list)), Wrong::Attribute("a byte range"), "{bad}");
     }
     assert_eq!(wrong(&one("", "<SegmentList/>")), Wrong::NoFile);
+    assert_eq!(wrong(&one("", "<SegmentTemplate media='a'><SegmentTimeline/></SegmentTemplate>")), Wrong::NoFile);
 }
 
 #[test]
