@@ -4,6 +4,7 @@
 pub mod account;
 pub mod cli;
 pub mod cmd;
+pub mod dash;
 pub mod gateway;
 pub mod http;
 pub mod net;

@@ -3,6 +3,8 @@
 
 use alloc::{collections::BTreeSet, string::ToString, vec, vec::Vec};
 
+#[cfg(feature = "descriptor")]
+use crate::descriptor::Descriptor;
 use crate::{
     Bin, ChunkRange, Claim, Hash, HashAlg, Link, RangeSet, SwarmMetadata, TreeBuilder, Unverified, Verdict, Verifier,
     is_filled, peak_of, root_bin, uncles,
@@ -22,7 +24,6 @@ pub fn link(data: &[u8]) {
 /// What is read as a descriptor is written as one that says the same, signed or not.
 #[cfg(feature = "descriptor")]
 pub fn descriptor(data: &[u8]) {
-    use crate::descriptor::Descriptor;
     let Ok(read) = Descriptor::parse(data) else { return };
     let xml = read.to_xml();
     if xml.len() > Descriptor::MAX_LEN {
@@ -32,6 +33,7 @@ pub fn descriptor(data: &[u8]) {
     assert_eq!(again.to_xml(), xml);
     assert_eq!(again.representations(), read.representations());
     assert_eq!(again.trackers(), read.trackers());
+    dash(&read, &again);
     let signed = read.to_signed_xml("key", |_| [7; 64]);
     let checked = Descriptor::parse_signed(signed.as_bytes(), |kid, bytes, signature| {
         assert_eq!((kid, signature), ("key", &[7; 64]));
@@ -39,6 +41,44 @@ pub fn descriptor(data: &[u8]) {
         Ok(())
     });
     assert_eq!(checked.map(|checked| checked.trackers()), Ok(read.trackers()));
+}
+
+/// What a descriptor says of files: the same when it is read again, parts side by side, and a playable form that can be read.
+#[cfg(feature = "descriptor")]
+fn dash(read: &Descriptor, again: &Descriptor) {
+    let resources = read.resources();
+    assert_eq!(again.resources(), resources);
+    for id in read.representations().iter().map(|one| &one.id) {
+        assert_eq!(again.layers(id), read.layers(id));
+        let parts = read.parts(id);
+        assert_eq!(again.parts(id), parts);
+        let Ok(parts) = parts else { continue };
+        let mut end = 0;
+        for part in parts.list() {
+            assert_eq!((part.range.start, parts.part(&part.name)), (end, Some(part.range.clone())));
+            assert!(!part.name.split('/').any(|name| matches!(name, "" | "." | "..")), "{}", part.name);
+            end = part.range.end;
+        }
+        assert_eq!(end, parts.len());
+    }
+    let playable = read.to_playable(|one| Some(alloc::format!("http://[::1]/{}", one.bandwidth.unwrap_or(0))));
+    match (&playable, &resources) {
+        (Ok(xml), Ok(_)) if xml.len() <= Descriptor::MAX_LEN => assert!(Descriptor::parse(xml.as_bytes()).is_ok()),
+        (playable, resources) => assert_eq!(playable.is_ok(), resources.is_ok()),
+    }
+    let mut made = read.clone();
+    for one in resources.into_iter().flatten() {
+        let lengths: Vec<u64> = one.files().iter().map(|file| file.min_len).collect();
+        let length = lengths.iter().try_fold(0_u64, |sum, len| sum.checked_add(*len));
+        let metadata =
+            SwarmMetadata { content_length: length, ..SwarmMetadata::of_root(&Hash::empty(HashAlg::Sha256)) };
+        if length.is_none() || metadata.check().is_err() || lengths.is_empty() {
+            continue;
+        }
+        assert!(made.set_swarm(&one.representation, &metadata, None));
+        let parts = made.set_parts(&one.representation, &lengths).and_then(|()| made.parts(&one.representation));
+        assert_eq!(parts.map(|parts| parts.len()).ok(), length);
+    }
 }
 
 /// Operations on sets of chunks, compared with a set of integers.

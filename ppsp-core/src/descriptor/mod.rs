@@ -23,8 +23,13 @@
 //! `ppsp:Signature` is the last element of the document. Signed are the bytes of the document without those between its start tag
 //! and its end tag. Core knows no signatures: who signs and checks hands in a function.
 //!
+//! Content of several qualities and languages is a set of swarms, one for each Representation; `dash` says how the files of a
+//! Representation lie in its swarm. [`Descriptor::resources`] tells which files these are, [`Descriptor::set_parts`] how long,
+//! [`Descriptor::parts`] where in the swarm each is, and [`Descriptor::to_playable`] makes a manifest that any player reads.
+//!
 //! What the reader does not know it keeps, and writes again. Two older forms are read too, see [`Descriptor::parse`].
 
+mod dash;
 mod import;
 mod signature;
 mod swarm;
@@ -40,6 +45,7 @@ use alloc::{
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+pub use dash::{DashError, File, Part, Parts, Reference, Resources, Wrong};
 pub use signature::SignatureError;
 use xml::{Element, Node};
 
@@ -56,16 +62,42 @@ pub struct Descriptor {
 pub struct Representation {
     /// Its `id`.
     pub id: String,
+    /// What it is for.
+    pub kind: Kind,
     /// Its media type, where that is said.
     pub mime: Option<String>,
     /// Its codecs (RFC 6381), where they are said.
     pub codecs: Option<String>,
     /// Bits a second, where that is said.
     pub bandwidth: Option<u64>,
+    /// Its language (RFC 5646), where that is said.
+    pub language: Option<String>,
+    /// Width of the picture, where that is said.
+    pub width: Option<u32>,
+    /// Height of the picture, where that is said.
+    pub height: Option<u32>,
+    /// Identifiers of the Representations without which it cannot be shown; see [`Descriptor::layers`].
+    pub dependencies: Vec<String>,
     /// The last part of its `BaseURL`. From a stranger: [`Link::file_name`] tells whether it is safe to use.
     pub name: Option<String>,
     /// Where it can be had.
     pub swarm: Option<Swarm>,
+    /// Where its files can be had without peers: each at its name below this URL of http or https. From a stranger, like all here.
+    pub origin: Option<String>,
+}
+
+/// What a Representation is for.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Pictures, perhaps with sound.
+    Video,
+    /// Sound alone.
+    Audio,
+    /// Subtitles.
+    Text,
+    /// Something else, or it is not said.
+    Other,
 }
 
 /// A swarm, and how much of a live stream peers keep.
@@ -162,15 +194,32 @@ impl Descriptor {
     /// Says where the Representation with this id can be had. Without such a Representation nothing happens, and it is
     /// `false`.
     pub fn set_swarm(&mut self, id: &str, metadata: &SwarmMetadata, discard_window: Option<u64>) -> bool {
-        let name = self.prefix() + "Swarm";
         let swarm = Swarm { metadata: metadata.clone(), discard_window };
+        let element = swarm::write(&(self.prefix() + "Swarm"), &swarm);
+        self.set_own(id, "Swarm", Some(element))
+    }
+
+    /// Replaces the title.
+    pub fn set_title(&mut self, title: &str) {
+        let (program, title) = (self.root.beside("ProgramInformation"), self.root.beside("Title").text(title));
+        let is_program = |element: &Element| element.local() == "ProgramInformation";
+        if !self.root.elements().any(is_program) {
+            self.root.children.insert(0, Node::Element(program));
+        }
+        if let Some(program) = self.root.elements_mut().find(|element| is_program(element)) {
+            program.remove(|element| element.local() == "Title");
+            program.children.insert(0, Node::Element(title));
+        }
+    }
+
+    /// Replaces an element of ours in the Representation with this id; `false` where there is none.
+    fn set_own(&mut self, id: &str, local: &str, element: Option<Element>) -> bool {
         let Some(representation) = representation_mut(&mut self.root, id) else { return false };
-        representation.remove(|element| element.is(Self::NAMESPACE, "Swarm"));
-        // Where ISO/IEC 23009-1 wants elements of others: before these of its own.
-        const BEHIND: [&str; 5] = ["BaseURL", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate"];
-        let behind = |node: &Node| matches!(node, Node::Element(element) if BEHIND.contains(&element.local()));
-        let at = representation.children.iter().position(behind).unwrap_or(representation.children.len());
-        representation.children.insert(at, Node::Element(swarm::write(&name, &swarm)));
+        representation.remove(|element| element.is(Self::NAMESPACE, local));
+        if let Some(element) = element {
+            // Where ISO/IEC 23009-1 wants elements of others.
+            representation.insert_before(&BEHIND_OTHERS, element);
+        }
         true
     }
 
@@ -191,19 +240,7 @@ impl Descriptor {
     /// All Representations, in the order of the document.
     pub fn representations(&self) -> Vec<Representation> {
         let mut found = Vec::new();
-        self.visit(&mut |element, set| {
-            let inherited = |name| element.attribute(name).or_else(|| set.attribute(name)).map(str::to_owned);
-            let base = element.elements().find(|child| child.is(&element.namespace, "BaseURL")).map(Element::content);
-            let swarm = element.elements().find(|child| child.is(Self::NAMESPACE, "Swarm"));
-            found.push(Representation {
-                id: element.attribute("id").unwrap_or_default().to_owned(),
-                mime: inherited("mimeType"),
-                codecs: inherited("codecs"),
-                bandwidth: element.attribute("bandwidth").and_then(|text| text.parse().ok()),
-                name: base.as_deref().and_then(last_part),
-                swarm: swarm.and_then(|swarm| swarm::read(swarm).ok()),
-            });
-        });
+        self.visit(&mut |element, set| found.push(representation(element, set)));
         found
     }
 
@@ -318,6 +355,47 @@ pub enum DescriptorError {
     },
 }
 
+/// What is said of a Representation, by itself and by the AdaptationSet that it stands in.
+fn representation(element: &Element, set: &Element) -> Representation {
+    let inherited = |name| element.attribute(name).or_else(|| set.attribute(name)).map(str::to_owned);
+    let number = |name| inherited(name).and_then(|text| text.trim().parse().ok());
+    let base = element.elements().find(|child| child.is(&element.namespace, "BaseURL")).map(Element::content);
+    let swarm = element.elements().find(|child| child.is(Descriptor::NAMESPACE, "Swarm"));
+    let (mime, codecs) = (inherited("mimeType"), inherited("codecs"));
+    let dependencies = element.attribute("dependencyId").unwrap_or_default();
+    Representation {
+        id: element.attribute("id").unwrap_or_default().to_owned(),
+        kind: Kind::of(set.attribute("contentType"), mime.as_deref(), codecs.as_deref()),
+        mime,
+        codecs,
+        bandwidth: element.attribute("bandwidth").and_then(|text| text.parse().ok()),
+        language: set.attribute("lang").map(str::to_owned),
+        width: number("width"),
+        height: number("height"),
+        dependencies: dependencies.split_ascii_whitespace().map(str::to_owned).collect(),
+        name: base.as_deref().and_then(last_part),
+        swarm: swarm.and_then(|swarm| swarm::read(swarm).ok()),
+        origin: dash::origin(element),
+    }
+}
+
+impl Kind {
+    /// By what the AdaptationSet says, else by the media type, which for containers leaves the codecs to ask.
+    fn of(content_type: Option<&str>, mime: Option<&str>, codecs: Option<&str>) -> Self {
+        let main = mime.and_then(|mime| mime.split('/').next()).unwrap_or_default().trim();
+        let codecs = codecs.unwrap_or_default();
+        let is_text =
+            mime == Some("application/ttml+xml") || ["stpp", "wvtt"].iter().any(|text| codecs.starts_with(text));
+        match content_type.map_or(main, str::trim).to_ascii_lowercase().as_str() {
+            "video" => Self::Video,
+            "audio" => Self::Audio,
+            "text" => Self::Text,
+            "application" if is_text => Self::Text,
+            _ => Self::Other,
+        }
+    }
+}
+
 fn representation_mut<'a>(element: &'a mut Element, id: &str) -> Option<&'a mut Element> {
     if element.local() == "Representation" && element.attribute("id") == Some(id) {
         return Some(element);
@@ -332,6 +410,12 @@ fn last_part(url: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// Children of a Representation that stand behind its BaseURL (ISO/IEC 23009-1 §5.3.5.3).
+const BEHIND_BASE: [&str; 5] =
+    ["ExtendedBandwidth", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate"];
+/// And those that stand behind elements of others.
+const BEHIND_OTHERS: [&str; 6] =
+    ["BaseURL", "ExtendedBandwidth", "SubRepresentation", "SegmentBase", "SegmentList", "SegmentTemplate"];
 /// The namespace of DASH.
 const DASH: &str = "urn:mpeg:dash:schema:mpd:2011";
 /// What cannot stand in the path of a URL as it is.

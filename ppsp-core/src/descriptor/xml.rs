@@ -38,6 +38,12 @@ impl Element {
         Self { name: name.to_owned(), namespace: namespace.into(), attributes: Vec::new(), children: Vec::new() }
     }
 
+    /// Another one of the same namespace, with the same prefix.
+    pub(super) fn beside(&self, local: &str) -> Self {
+        let prefix = self.name.split_once(':').map_or_else(String::new, |(prefix, _)| prefix.to_owned() + ":");
+        Self::new(&(prefix + local), &self.namespace)
+    }
+
     pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.attributes.push((name.to_owned(), value.to_string()));
         self
@@ -90,6 +96,13 @@ impl Element {
 
     pub(super) fn remove(&mut self, unwanted: impl Fn(&Self) -> bool) {
         self.children.retain(|node| !matches!(node, Node::Element(element) if unwanted(element)));
+    }
+
+    /// Inserts a child before the first of these names, or at the end.
+    pub(super) fn insert_before(&mut self, names: &[&str], child: Self) {
+        let behind = |node: &Node| matches!(node, Node::Element(element) if names.contains(&element.local()));
+        let at = self.children.iter().position(behind).unwrap_or(self.children.len());
+        self.children.insert(at, Node::Element(child));
     }
 
     /// The element and all below it, in the order of the document.
