@@ -388,9 +388,9 @@ impl World {
                 }
             }
             4 => {
-                let chunk = (bytes.bit()).then(|| any_chunk(bytes));
+                let windows: Vec<_> = (0..bytes.below(4)).filter_map(|_| any_range(bytes)).collect();
                 if let Some(mut swarm) = self.hosts[e].swarm(w) {
-                    swarm.set_playhead(chunk);
+                    swarm.set_windows(&windows);
                 }
             }
             5 => {

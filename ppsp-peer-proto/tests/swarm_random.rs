@@ -249,7 +249,8 @@ impl Scene {
                 0 => {
                     // Plays for a while.
                     let chunk = self.chance.below(chunks);
-                    self.swarm.world.act(leecher, |peer: &mut Peer, _| peer.set_playhead(Some(chunk)));
+                    let window = ChunkRange::with_len(chunk, 4097).unwrap();
+                    self.swarm.world.act(leecher, |peer: &mut Peer, _| peer.set_windows(&[window]));
                 }
                 1 if self.swarm.world.peer(leecher).completed().is_none() => {
                     let ranges = random_ranges(&mut self.chance, chunks);

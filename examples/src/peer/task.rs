@@ -263,7 +263,7 @@ impl Task<'_> {
             joined.wants = wants;
             swarm.want(if wants { None } else { Some(&[]) });
         }
-        swarm.set_playhead(windows.first().map(|window| window.first()));
+        swarm.set_windows(&windows);
         self.connect(key, Instant::now());
     }
 

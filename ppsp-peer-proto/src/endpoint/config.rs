@@ -119,7 +119,7 @@ impl Default for EndpointConfig {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Congestion {
-    /// As in `Streaming` while there is a playhead ([`SwarmMut::set_playhead`](crate::SwarmMut::set_playhead)): those who
+    /// As in `Streaming` while somebody reads ([`SwarmMut::set_windows`](crate::SwarmMut::set_windows)): those who
     /// watch the same feed each other in time. As in `Background` otherwise.
     #[default]
     Automatic,

@@ -435,6 +435,49 @@ impl Endpoint {
         self.feed_starving(Some(slot));
     }
 
+    /// Cancels what is under way and not wanted any more, and after a seek what is outside of all windows.
+    ///
+    /// RFC 7574 §3.8: CANCEL is for requests that are no longer wanted; it goes out with the next datagram.
+    pub(super) fn withdraw(&mut self, slot: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        let state = &mut swarm.state;
+        let sought = core::mem::take(&mut state.sought) && !state.windows.is_empty();
+        if !sought && state.wanted.is_none() || state.asked_of.is_empty() {
+            return;
+        }
+        let is_stale = |chunk: ChunkId| {
+            let read = state.windows.iter().any(|window| window.contains(chunk));
+            !read && (sought || state.wanted.as_ref().is_some_and(|wanted| !wanted.contains(chunk)))
+        };
+        let everything = ChunkRange::with_len(0, u64::MAX).into_iter();
+        let under_way = everything.flat_map(|range| state.asked_of.iter(range)).map(|(chunk, _)| chunk);
+        let mut stale: RangeSet = under_way.filter(|&chunk| is_stale(chunk)).map(ChunkRange::single).collect();
+        for &i in &state.channels {
+            let Some(channel) = channels.get_mut(i) else { continue };
+            // What was not even sent is taken back as it stands.
+            channel.down.to_request.retain(|&piece| {
+                let unsent = stale.intersects(piece);
+                if unsent {
+                    stale.insert(piece);
+                }
+                !unsent
+            });
+        }
+        let size = state.metadata.chunk_size as usize;
+        for run in stale.runs() {
+            for chunk in run.chunks() {
+                let Some(owner) = state.release(chunk) else { continue };
+                shared.requested = shared.requested.saturating_sub(size);
+                let Some(channel) = channels.get_mut(owner) else { continue };
+                channel.down.asked.forget(chunk);
+                channel.down.to_cancel.insert(ChunkRange::single(chunk));
+                shared.wake(owner, channel);
+            }
+            swarm.picker.on_lapsed(run);
+        }
+    }
+
     /// Something may be asked for again: wakes the channels that found nothing.
     pub(super) fn feed_starving(&mut self, slot: Option<usize>) {
         let Some(swarm) = slot.and_then(|slot| self.swarms.get_mut(slot)) else { return };

@@ -285,7 +285,10 @@ impl Endpoint {
                 writing: RangeSet::new(),
                 busy: RangeSet::new(),
                 asked_of: ChunkMap::default(),
+                asked_for: None,
                 wanted: None,
+                windows: Vec::new(),
+                sought: false,
                 fresh: RangeSet::new(),
                 announce_at: None,
                 rechoke_at: None,
@@ -297,7 +300,6 @@ impl Endpoint {
                 channels: BTreeSet::new(),
                 starving: Vec::new(),
                 congestion,
-                watched: false,
                 learned: VecDeque::new(),
                 downloaded: 0,
                 uploaded: 0,
@@ -502,6 +504,7 @@ impl Endpoint {
     fn advance(&mut self, now: Instant) {
         self.shared.now = self.shared.now.max(now);
         while let Some(slot) = self.stirred.pop() {
+            self.withdraw(slot);
             let Some(swarm) = self.swarms.get_mut(slot) else { continue };
             let complete = swarm.state.has_all_wanted();
             if complete && !core::mem::replace(&mut swarm.state.complete, complete) {

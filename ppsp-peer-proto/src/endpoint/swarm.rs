@@ -38,7 +38,14 @@ pub(super) struct SwarmState {
     pub(super) busy: RangeSet,
     /// Which channel a chunk was asked of. A chunk is asked of one peer at a time.
     pub(super) asked_of: ChunkMap,
+    /// By the embedder; `None`: everything.
+    pub(super) asked_for: Option<RangeSet>,
+    /// That, and the windows of readers.
     pub(super) wanted: Option<RangeSet>,
+    /// What readers wait for.
+    pub(super) windows: Vec<ChunkRange>,
+    /// One of them is elsewhere than those before.
+    pub(super) sought: bool,
     /// Held since HAVEs were last handed out.
     pub(super) fresh: RangeSet,
     pub(super) announce_at: Option<Instant>,
@@ -55,8 +62,6 @@ pub(super) struct SwarmState {
     /// Channels that found nothing to ask for, to be woken when there may be something.
     pub(super) starving: Vec<usize>,
     pub(super) congestion: Congestion,
-    /// There is a playhead.
-    pub(super) watched: bool,
     pub(super) learned: VecDeque<SocketAddr>,
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
@@ -76,7 +81,7 @@ impl SwarmState {
     /// Is what is sent congestion controlled as for somebody who watches?
     pub(super) fn streams(&self) -> bool {
         match self.congestion {
-            Congestion::Automatic => self.watched,
+            Congestion::Automatic => !self.windows.is_empty(),
             Congestion::Background => false,
             Congestion::Streaming => true,
         }

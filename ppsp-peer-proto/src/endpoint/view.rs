@@ -70,20 +70,40 @@ pub struct SwarmMut<'a> {
 }
 
 impl SwarmMut<'_> {
-    /// What to fetch; `None` for everything.
+    /// Most windows that count; of more, the first.
+    pub const MAX_WINDOWS: usize = 64;
+
+    /// What to fetch; `None` for everything. What is under way and not wanted any more is cancelled.
     pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
-        let state = &mut self.swarm.state;
-        state.wanted = ranges.map(|ranges| ranges.iter().copied().collect());
-        // Whether that is held already is told by an event, as ever.
-        state.complete &= state.has_all_wanted();
-        self.stirred.push(self.slot);
+        self.swarm.state.asked_for = ranges.map(|ranges| ranges.iter().copied().collect());
+        self.look_again();
     }
 
-    /// Where playback stands: chunks from here on come first and in order. `None`: nobody plays. Also decides on the
-    /// congestion control of the swarm's channels where that is [`Congestion::Automatic`](super::Congestion::Automatic).
-    pub fn set_playhead(&mut self, chunk: Option<ChunkId>) {
-        self.swarm.state.watched = chunk.is_some();
-        self.swarm.picker.on_playhead(chunk);
+    /// What readers wait for: a window each, from the chunk that it needs next to how far ahead of it things are urgent. Windows
+    /// come before all else, in order and in turn, whether they are wanted otherwise or not. Where one begins elsewhere than
+    /// those before, what is under way outside of all of them is cancelled, so that it does not stand in the way. No windows:
+    /// nobody reads. Also decides on the congestion control of the swarm's channels where that is
+    /// [`Congestion::Automatic`](super::Congestion::Automatic).
+    pub fn set_windows(&mut self, windows: &[ChunkRange]) {
+        let state = &mut self.swarm.state;
+        let windows = windows.get(..Self::MAX_WINDOWS).unwrap_or(windows);
+        let follows =
+            |first: ChunkId| state.windows.iter().any(|old| old.contains(first) || old.last() == first.wrapping_sub(1));
+        state.sought |= windows.iter().any(|window| !follows(window.first()));
+        state.windows.clear();
+        state.windows.extend_from_slice(windows);
+        self.swarm.picker.on_windows(windows);
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
+        let state = &mut self.swarm.state;
+        state.wanted.clone_from(&state.asked_for);
+        if let Some(wanted) = &mut state.wanted {
+            wanted.extend(state.windows.iter().copied());
+        }
+        // Whether that is held already is told by an event, as ever.
+        state.complete &= state.has_all_wanted();
         self.stirred.push(self.slot);
     }
 

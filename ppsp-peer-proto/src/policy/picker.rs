@@ -26,8 +26,8 @@ pub trait Picker: Send + fmt::Debug {
     /// Chunks may be asked for again: the request ran out of time, its peer went, or the store lost them.
     fn on_lapsed(&mut self, range: ChunkRange);
 
-    /// Playback moved, or ended.
-    fn on_playhead(&mut self, chunk: Option<ChunkId>);
+    /// Readers moved: what each waits for, see [`SwarmMut::set_windows`](crate::SwarmMut::set_windows).
+    fn on_windows(&mut self, windows: &[ChunkRange]);
 
     /// Pushes to `out` what to ask of the peer that `cx` is about: at most `budget` chunks, all of them from
     /// [`PickContext::next`], none twice. May push less than it could; it is called again until it pushes nothing.
@@ -73,35 +73,21 @@ impl PickContext<'_> {
     }
 }
 
-/// From the playhead in order; elsewhere the rarest first, a block of neighbouring chunks at a time.
+/// In the windows of readers in order; elsewhere the rarest first, a block of neighbouring chunks at a time.
 ///
 /// Blocks keep the index small whatever the size of the content, the requests long, and the hashes on the wire few. A
 /// block that was begun is finished before another is begun, so that it can soon be passed on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RarestFirst {
-    /// Chunks from the playhead on that come first.
-    window: u64,
-    playhead: Option<ChunkId>,
+    windows: Vec<ChunkRange>,
+    /// How far each window has been looked at. Kept for its capacity.
+    places: Vec<ChunkId>,
     index: Option<Index>,
-}
-
-impl RarestFirst {
-    /// `window`: how many chunks from the playhead on come before all others, and in order.
-    pub fn new(window: u64) -> Self {
-        Self { window, playhead: None, index: None }
-    }
-}
-
-impl Default for RarestFirst {
-    /// A window of 4096 chunks.
-    fn default() -> Self {
-        Self::new(4096)
-    }
 }
 
 /// While the size is unknown only so many chunks are asked of a peer at a time: a proof tells the size.
 const BEFORE_SIZE: u64 = 32;
-/// Longest request in the playhead's window. Shorter than the groups that a server may serve out of order.
+/// Longest request in a window, and what it has of each turn. Shorter than the groups that a server may serve out of order.
 const IN_ORDER: u64 = 32;
 /// Blocks looked at in order of rarity before the lot decides.
 const LOOK_AT: usize = 128;
@@ -129,20 +115,48 @@ impl Picker for RarestFirst {
         }
     }
 
-    fn on_playhead(&mut self, chunk: Option<ChunkId>) {
-        self.playhead = chunk;
+    fn on_windows(&mut self, windows: &[ChunkRange]) {
+        self.windows.clear();
+        self.windows.extend_from_slice(windows);
     }
 
     fn pick(&mut self, cx: &mut PickContext<'_>, mut budget: u64, out: &mut Vec<ChunkRange>) {
-        if let Some(playhead) = self.playhead {
-            take(cx, playhead, playhead.saturating_add(self.window), IN_ORDER, &mut budget, out);
-            if !out.is_empty() {
-                return;
-            }
+        self.pick_for_readers(cx, &mut budget, out);
+        if !out.is_empty() {
+            return;
         }
         match &mut self.index {
             Some(index) => index.pick(cx, &mut budget, out),
             None => take(cx, 0, ChunkId::MAX, IN_ORDER, &mut budget.min(BEFORE_SIZE), out),
+        }
+    }
+}
+
+impl RarestFirst {
+    /// Windows have their turns, so that a long one does not keep the others waiting.
+    fn pick_for_readers(&mut self, cx: &PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
+        self.places.clear();
+        self.places.extend(self.windows.iter().map(|window| window.first()));
+        let mut found = true;
+        while core::mem::take(&mut found) && *budget > 0 {
+            for (window, place) in self.windows.iter().zip(&mut self.places) {
+                let begun = out.len();
+                let mut turn = IN_ORDER.min(*budget);
+                take(cx, *place, window.last(), IN_ORDER, &mut turn, out);
+                let Some(last) = out.get(begun..).and_then(<[_]>::last) else { continue };
+                found = true;
+                *place = last.last().saturating_add(1);
+                // Windows may overlap, and what is picked here is not under way yet.
+                let mut at = begun;
+                while let Some(&range) = out.get(at) {
+                    if out.iter().take(begun).any(|other| other.intersection(range).is_some()) {
+                        out.remove(at);
+                    } else {
+                        *budget -= range.len();
+                        at += 1;
+                    }
+                }
+            }
         }
     }
 }
@@ -657,11 +671,24 @@ mod tests {
     }
 
     #[test]
-    fn the_playhead_goes_before_rarity_and_in_order() {
+    fn windows_go_before_rarity_and_in_order() {
         let mut b = Bench::new(100_000);
-        b.picker.on_playhead(Some(5000));
+        b.picker.on_windows(&[r(5000, 9000)]);
         let picked = b.pick(&set(&[r(0, 99_999)]), 100);
         assert_eq!(picked, [r(5000, 5031), r(5032, 5063), r(5064, 5095), r(5096, 5099)]);
+    }
+
+    #[test]
+    fn readers_have_their_turns() {
+        let mut b = Bench::new(100_000);
+        // A long one, a short one, and one within the first.
+        b.picker.on_windows(&[r(5000, 9000), r(70, 79), r(5010, 5020)]);
+        let all = set(&[r(0, 99_999)]);
+        assert_eq!(b.pick(&all, 100), [r(5000, 5031), r(70, 79), r(5032, 5063), r(5064, 5089)]);
+        assert_eq!(b.pick(&all, 4), [r(5090, 5093)]);
+        // Then what is rare.
+        b.picker.on_windows(&[r(70, 79)]);
+        assert!(!b.pick(&all, 10).is_empty());
     }
 
     #[test]

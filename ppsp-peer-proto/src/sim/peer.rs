@@ -7,7 +7,7 @@ use alloc::{
 };
 use core::{cmp::Reverse, fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use ppsp_core::{ChunkId, ChunkRange, ContentStore, Instant, RangeSet, Read};
+use ppsp_core::{ChunkRange, ContentStore, Instant, RangeSet, Read};
 
 use super::{Arrival, Content, Ledger, Node, NodeId, Outbox, Owed, SimStore, World, secs};
 use crate::{
@@ -284,12 +284,12 @@ impl Peer {
         }
     }
 
-    /// Where playback of the first swarm stands.
-    pub fn set_playhead(&mut self, chunk: Option<ChunkId>) {
+    /// What readers of the first swarm wait for.
+    pub fn set_windows(&mut self, windows: &[ChunkRange]) {
         if let Some(joined) = self.swarms.first()
             && let Some(mut swarm) = self.endpoint.swarm_mut(joined.key)
         {
-            swarm.set_playhead(chunk);
+            swarm.set_windows(windows);
         }
     }
 
