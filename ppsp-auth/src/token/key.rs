@@ -3,7 +3,7 @@
 use alloc::{borrow::Cow, format, string::String};
 use core::{fmt, str::FromStr};
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ed25519_dalek::{Signature, Signer, Verifier};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::json;
 
-/// The name of a key: the SHA-256 thumbprint of its public part (RFC 7638), as text in base64url.
+/// The name of a key: the SHA-256 thumbprint of its public part (RFC 7638), as text in hexadecimal: people type it, and what
+/// begins with a hyphen would be a flag to their programs.
 ///
 /// A key cannot be taken for another one, whoever wrote the list it stands in.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -26,7 +27,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64URL_NOPAD.encode(&self.0))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -41,7 +42,8 @@ impl FromStr for KeyId {
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let mut id = [0; 32];
-        octets(text, &mut id).map(|()| Self(id)).ok_or(KeyError::Malformed)
+        (text.len() == 64).then_some(()).ok_or(KeyError::Malformed)?;
+        HEXLOWER.decode_mut(text.as_bytes(), &mut id).map(|_| Self(id)).map_err(|_| KeyError::Malformed)
     }
 }
 
@@ -275,7 +277,8 @@ pub(crate) mod tests {
         assert_eq!(private.verifying_key(), public);
         assert_eq!(public.as_bytes()[..4], [0xd7, 0x5a, 0x98, 0x01]);
         // RFC 8037 appendix A.3.
-        assert_eq!(public.id().to_string(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(BASE64URL_NOPAD.encode(public.id().as_bytes()), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(public.id().to_string().parse(), Ok(public.id()));
         assert_eq!(public.id().as_bytes()[..4], [0x90, 0xfa, 0xca, 0xfe]);
     }
 
@@ -315,6 +318,9 @@ pub(crate) mod tests {
     #[test]
     fn nothing_private_is_shown() {
         let key = SigningKey::from_jwk(PRIVATE).unwrap();
-        assert_eq!(format!("{key:?}"), "SigningKey(kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k, …)");
+        assert_eq!(
+            format!("{key:?}"),
+            "SigningKey(90facafea9b1556698540f70c0117a22ea37bd5cf3ed3c47093c1707282b4b89, …)"
+        );
     }
 }

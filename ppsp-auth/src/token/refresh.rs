@@ -1,7 +1,7 @@
 use alloc::{format, string::String};
 use core::fmt;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -52,11 +52,11 @@ impl RefreshToken {
         TokenText::new(BASE64URL_NOPAD.encode(&*bytes))
     }
 
-    /// Under which a Portal keeps the session: the hash of the first half, in base64url.
+    /// Under which a Portal keeps the session: the hash of the first half, in hexadecimal.
     ///
     /// Hashing once is enough: there is nothing to guess in 128 random bits.
     pub fn session_key(&self) -> String {
-        BASE64URL_NOPAD.encode(&hash("session", &self.family))
+        HEXLOWER.encode(&hash("session", &self.family))
     }
 
     fn digest(&self) -> [u8; 32] {
