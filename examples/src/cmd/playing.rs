@@ -101,7 +101,7 @@ impl Playing {
 async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Programme, Failure> {
     let given = resolve(&net.peer).await?;
     let mut items = Vec::new();
-    for Source { link, mime, joining } in programme.sources {
+    for Source { link, mime, parts, joining } in programme.sources {
         only_static(&link)?;
         let mut peers = given.clone();
         peers.extend(&link.peers);
@@ -113,7 +113,7 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
             let start = move |addr, complete| joining.start(&metadata, addr, complete);
             Box::new(start) as Box<dyn FnOnce(_, _) -> _ + Send>
         });
-        items.push(Arc::new(Item::new(link, mime, Sources { peers, trackers })));
+        items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers })));
     }
     Ok(gateway::Programme { content: programme.content, items })
 }

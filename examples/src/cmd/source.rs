@@ -2,7 +2,7 @@
 
 use ppsp_core::{
     Link,
-    descriptor::{Descriptor, Representation},
+    descriptor::{Descriptor, Parts, Representation},
 };
 
 use super::{
@@ -24,6 +24,8 @@ pub(super) struct Source {
     pub(super) link: Link,
     /// Its media type, where that is known.
     pub(super) mime: Option<String>,
+    /// The files that it consists of, where that is known.
+    pub(super) parts: Option<Parts>,
     pub(super) joining: Option<Joining>,
 }
 
@@ -49,7 +51,7 @@ impl Source {
 
     async fn of_link(link: Link, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
         let joining = Joining::of_link(net, &link, out).await?;
-        Ok(Self { link, mime: None, joining })
+        Ok(Self { link, mime: None, parts: None, joining })
     }
 
     async fn of_content(
@@ -68,7 +70,8 @@ impl Source {
         if let (Some(title), Some(out)) = (descriptor.title(), out) {
             out.detail(title);
         }
-        Ok(Self { link, mime: one.mime.clone(), joining })
+        let parts = descriptor.parts(&one.id).ok();
+        Ok(Self { link, mime: one.mime.clone(), parts, joining })
     }
 }
 

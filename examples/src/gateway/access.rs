@@ -29,6 +29,11 @@ pub(super) enum Refused {
 }
 
 impl Access {
+    /// Is it HTTPS that is spoken here?
+    pub(super) fn is_https(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The origin that may read the answer, where a page asks.
     pub(super) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<Option<HeaderValue>, Refused> {
         match &self.token {

@@ -3,6 +3,7 @@
 use std::{fmt::Display, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
 use super::{
@@ -56,9 +57,9 @@ impl Gateway {
     }
 
     async fn look(&self, head: &http::request::Parts) -> Answer {
-        let path = head.uri.path();
-        let mut parts = path.split('/').skip(1);
-        match (parts.next().unwrap_or_default(), parts.next()) {
+        let path = head.uri.path().trim_start_matches('/');
+        let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        match (first, rest) {
             ("", None) => self.list(),
             ("metrics", None) => {
                 let page = metrics_page(&self.0.metrics.registry(self));
@@ -67,9 +68,9 @@ impl Gateway {
             }
             ("status", None) => json_of(&self.status()),
             ("play", Some(id)) => self.play(id).await,
-            (id, _) => match self.item(id) {
-                // The name behind it is for players, which like to see one.
-                Some(item) => self.content(&item, head).await,
+            ("mpd", Some(rest)) => self.manifest(rest.split('/').next().unwrap_or_default(), head).await,
+            (id, name) => match self.item(id) {
+                Some(item) => self.content(&item, name.unwrap_or_default(), head).await,
                 None => sentence(
                     StatusCode::NOT_FOUND,
                     "this gateway knows no such content: what it was started with is listed at /",
@@ -89,21 +90,49 @@ impl Gateway {
 
     /// What there is to play of content in the catalogue, for pages.
     async fn play(&self, id: &str) -> Answer {
-        let programme = match (self.0.find)(id.to_owned()).await {
-            Ok(programme) => self.add(programme),
+        let programme = match self.find(id).await {
+            Ok(programme) => programme,
             Err(failure) => return refuse_for(&failure),
         };
         let title = programme.content.as_ref().and_then(|(_, descriptor)| descriptor.title());
         let one = programme.items.first().filter(|_| programme.items.len() == 1);
         json_of(&json!({
             "title": title,
+            "mpd": programme.manifest(),
             "file": one.map(|item| item.path()),
             "mime": one.map(|item| &item.mime),
             "swarms": programme.items.iter().map(|item| &item.id).collect::<Vec<_>>(),
         }))
     }
 
-    async fn content(&self, item: &Item, head: &http::request::Parts) -> Answer {
+    /// The manifest of content in the catalogue, for players: what it refers to is here.
+    async fn manifest(&self, id: &str, head: &http::request::Parts) -> Answer {
+        let known = self.programmes().get(id).cloned();
+        let programme = match known {
+            Some(programme) => programme,
+            None => match self.find(id).await {
+                Ok(programme) => programme,
+                Err(failure) => return refuse_for(&failure),
+            },
+        };
+        let Some((_, descriptor)) = &programme.content else {
+            return sentence(StatusCode::NOT_FOUND, "this content has no manifest");
+        };
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let scheme = if self.0.access.is_https() { "https" } else { "http" };
+        let url = |one: &Representation| Some(format!("{scheme}://{host}/{}/", one.swarm.as_ref()?.metadata.id));
+        match descriptor.to_playable(url) {
+            Ok(xml) => {
+                let mut answer = Response::new(Answered::from(xml));
+                insert(&mut answer, header::CONTENT_TYPE, Descriptor::MEDIA_TYPE.to_owned());
+                answer
+            }
+            Err(error) => sentence(StatusCode::BAD_GATEWAY, error),
+        }
+    }
+
+    /// A file of content, while it comes.
+    async fn content(&self, item: &Item, name: &str, head: &http::request::Parts) -> Answer {
         let begun = Instant::now();
         let swarm = match item.open(&self.0.peer, &self.0.cache).await {
             Ok(swarm) => swarm,
@@ -113,14 +142,18 @@ impl Gateway {
             Ok(length) => length,
             Err(error) => return no_content(&error),
         };
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        let Some(file) = item.file(&name, length) else {
+            return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
+        };
+        let (start, length) = (file.start, file.end - file.start);
         // A swarm has one content for ever.
-        let tag = format!("\"{}\"", item.id);
+        let tag = format!("\"{}-{start}\"", item.id);
         let (status, from, end) = match wanted(&head.headers, length, &tag) {
             Wanted::All => (StatusCode::OK, 0, length),
             Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from, end),
             Wanted::Nothing => {
-                let mut answer =
-                    sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("the content has {length} bytes"));
+                let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("it has {length} bytes"));
                 insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
                 return answer;
             }
@@ -137,7 +170,7 @@ impl Gateway {
         if head.method == Method::HEAD || from == end {
             return answer;
         }
-        let mut reader = swarm.reader(from, end, self.0.patience);
+        let mut reader = swarm.reader(start + from, start + end, self.0.patience);
         // Only now it is certain that there is something to promise.
         if let Err(error) = reader.ready().await {
             return no_content(&error);

@@ -1,11 +1,12 @@
 //! What a gateway can play: swarms that it knows, each opened when somebody first asks for it.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use ppsp_core::Link;
+use ppsp_core::{Link, descriptor::Parts};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -24,6 +25,8 @@ pub struct Item {
     pub(super) name: Option<String>,
     /// Its media type.
     pub(super) mime: String,
+    /// The files that it consists of, where that is known.
+    parts: Option<Parts>,
     link: Link,
     sources: Mutex<Option<Sources>>,
     swarm: OnceCell<Swarm>,
@@ -31,11 +34,11 @@ pub struct Item {
 
 impl Item {
     /// By its link, with the peers and trackers that know more.
-    pub fn new(link: Link, mime: Option<String>, sources: Sources) -> Self {
+    pub fn new(link: Link, mime: Option<String>, parts: Option<Parts>, sources: Sources) -> Self {
         let name = link.file_name().map(str::to_owned);
         let mime = mime.unwrap_or_else(|| media_type(name.as_deref().unwrap_or_default()).to_owned());
         let id = link.metadata.id.to_string();
-        Self { id, name, mime, link, sources: Mutex::new(Some(sources)), swarm: OnceCell::new() }
+        Self { id, name, mime, parts, link, sources: Mutex::new(Some(sources)), swarm: OnceCell::new() }
     }
 
     /// The path of its URL.
@@ -43,6 +46,17 @@ impl Item {
         match &self.name {
             Some(name) => format!("/{}/{}", self.id, path_part(name)),
             None => format!("/{}", self.id),
+        }
+    }
+
+    /// Which bytes of content of this length are the file of this name; `None` where there is none. Content of a single file has
+    /// whatever name players like to see.
+    pub(super) fn file(&self, name: &str, length: u64) -> Option<Range<u64>> {
+        match &self.parts {
+            Some(parts) if parts.list().len() > 1 && !name.is_empty() => {
+                parts.part(name).filter(|part| part.end <= length)
+            }
+            _ => Some(0..length),
         }
     }
 
@@ -109,7 +123,7 @@ mod tests {
     fn item(name: Option<&str>) -> Item {
         let mut link: Link = format!("ppsp:{}", "ab".repeat(32)).parse().unwrap();
         link.name = name.map(str::to_owned);
-        Item::new(link, None, Sources::default())
+        Item::new(link, None, None, Sources::default())
     }
 
     #[test]

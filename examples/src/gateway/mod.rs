@@ -20,9 +20,10 @@ use std::{
     time::Duration,
 };
 
-use ppsp_core::descriptor::Descriptor;
+use ppsp_core::descriptor::{Descriptor, Representation};
 
 use crate::{
+    account::path_part,
     cli::exit::Failure,
     peer::{Peer, Swarm},
 };
@@ -52,9 +53,22 @@ pub struct Programme {
 }
 
 impl Programme {
+    /// Most programmes that a gateway remembers.
+    const MOST: usize = 256;
+
     /// The paths of what players open.
     pub fn paths(&self) -> Vec<String> {
-        self.items.iter().map(|item| item.path()).collect()
+        match self.manifest() {
+            Some(path) => vec![path],
+            None => self.items.iter().map(|item| item.path()).collect(),
+        }
+    }
+
+    /// The path of the manifest, where a player finds by it what it needs: it has to know the codecs of segments beforehand.
+    fn manifest(&self) -> Option<String> {
+        let (id, descriptor) = self.content.as_ref()?;
+        let named = |one: &Representation| one.swarm.is_some() && one.codecs.is_some();
+        descriptor.representations().iter().any(named).then(|| format!("/mpd/{}/manifest.mpd", path_part(id)))
     }
 }
 
@@ -70,6 +84,8 @@ struct Inner {
     patience: Duration,
     find: Find,
     items: Mutex<BTreeMap<String, Arc<Item>>>,
+    /// By the identifier in the catalogue.
+    programmes: Mutex<BTreeMap<String, Programme>>,
     metrics: Arc<Metrics>,
 }
 
@@ -82,7 +98,8 @@ impl fmt::Debug for Inner {
 impl Gateway {
     /// Without content yet. What is fetched is kept in `cache`.
     pub fn new(peer: Peer, cache: PathBuf, access: Access, patience: Duration, find: Find) -> Self {
-        Self(Arc::new(Inner { peer, cache, access, patience, find, items: Mutex::default(), metrics: Arc::default() }))
+        let (items, programmes, metrics) = Default::default();
+        Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, metrics }))
     }
 
     /// More that can be asked for; where a swarm is known already, that stays.
@@ -92,7 +109,23 @@ impl Gateway {
             *item = Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item)));
         }
         drop(items);
+        if let Some((id, _)) = &programme.content {
+            let mut known = self.programmes();
+            if known.len() >= Programme::MOST && !known.contains_key(id) {
+                known.pop_first();
+            }
+            known.insert(id.clone(), programme.clone());
+        }
         programme
+    }
+
+    fn programmes(&self) -> MutexGuard<'_, BTreeMap<String, Programme>> {
+        self.0.programmes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the Portal.
+    async fn find(&self, id: &str) -> Result<Programme, Failure> {
+        Ok(self.add((self.0.find)(id.to_owned()).await?))
     }
 
     fn items(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Item>>> {
