@@ -153,7 +153,8 @@ impl Film {
             |from: &str| self.run("ffmpeg", "-v fatal -i", &[from, "-map", "0", "-c", "copy", "-f", "framemd5", "-"]);
         let played = frames(&format!("{base}/mpd"));
         assert_eq!(played, frames("plain.mpd"));
-        assert!(played.lines().filter(|line| line.starts_with('0')).count() >= 29, "{played}");
+        // Of lists FFmpeg 5.1 plays one segment less, of plain files too.
+        assert!(played.lines().filter(|line| line.starts_with('0')).count() >= 20, "{played}");
     }
 }
 
