@@ -149,7 +149,8 @@ impl<'a> Segments<'a> {
                             offset.saturating_add(ticks)
                         }
                     };
-                    end.saturating_sub(next.time).div_ceil(length)
+                    // No line is without a segment, so that lines are counted with these.
+                    end.saturating_sub(next.time).div_ceil(length).max(1)
                 }
             };
             if count > self.budget.saturating_sub(moments.len()) as u64 {

@@ -323,6 +323,24 @@ fn parts_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn a_film_of_three_hours_in_eight_forms_fits() {
+    let each: String = (0..8).map(|n| format!("<Representation id='{n}' bandwidth='4000000'/>")).collect();
+    let timeline = format!("<SegmentTimeline>{}</SegmentTimeline>", "<S d='88064'/>".repeat(5400));
+    let template = format!(
+        "<SegmentTemplate initialization='i-$RepresentationID$' media='$RepresentationID$-$Number$'>{timeline}</SegmentTemplate>"
+    );
+    let mut film = mpd("", &format!("<AdaptationSet>{template}{each}</AdaptationSet>"));
+    for n in 0..8 {
+        film.set_parts(&n.to_string(), &vec![1_048_576; 5401]).unwrap();
+    }
+    let xml = film.to_xml();
+    assert!(xml.len() < 512 << 10, "{} bytes", xml.len());
+    let read = Descriptor::parse(xml.as_bytes()).unwrap();
+    assert_eq!(read.parts("7").unwrap().part("7-5400"), Some(5400 << 20..5401 << 20));
+    assert_eq!(read.resources().unwrap().len(), 8);
+}
+
+#[test]
 fn players_get_everything_from_one_place() {
     let mut film = packaged();
     film.set_trackers(&[vec!["https://tracker/"]]);
