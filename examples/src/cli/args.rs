@@ -373,6 +373,11 @@ pub struct PublishArgs {
     /// Its group in the catalogue [default: videos]
     #[arg(long, env = set("PPSP_GROUP"), value_name = "NAME")]
     pub group: Option<String>,
+    /// The file is the manifest of a DASH set (MPD): each of its Representations gets a swarm. Where the segments are files of their
+    /// own, they are joined in .ppsp beside the manifest
+    #[arg(long, env = set("PPSP_DASH"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub dash: Option<bool>,
     /// Who may watch it: everyone, a user, or group:NAME; may be given more than once [default: as the rules of the group say]
     #[arg(long, env = set("PPSP_ALLOW"), value_name = "WHO", value_delimiter = ',')]
     pub allow: Vec<Who>,

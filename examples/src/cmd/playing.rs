@@ -2,9 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use ppsp_core::SwarmMetadata;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
+    membership::Joining,
     only_static,
     serving::make_dir,
     session::{bind, bind_any, endpoint_config, resolve},
@@ -18,7 +20,7 @@ use crate::{
     },
     gateway::{self, Access, Find, Gateway, Item, PATIENCE},
     http::{Limits, Serving, Shutdown, serve},
-    peer::{Peer, Sources},
+    peer::{Peer, Sources, StartTrackers},
 };
 
 /// A gateway, and the socket behind it.
@@ -108,14 +110,15 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
         if peers.is_empty() && joining.is_none() {
             return Err(super::get::nobody_to_ask());
         }
-        let metadata = link.metadata.clone();
-        let trackers = joining.map(|joining| {
-            let start = move |addr, complete| joining.start(&metadata, addr, complete);
-            Box::new(start) as Box<dyn FnOnce(_, _) -> _ + Send>
-        });
+        let trackers = joining.map(|joining| start_later(joining, link.metadata.clone()));
         items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers })));
     }
     Ok(gateway::Programme { content: programme.content, items })
+}
+
+/// Registers at the trackers once the swarm is open.
+pub(super) fn start_later(joining: Joining, metadata: SwarmMetadata) -> StartTrackers {
+    Box::new(move |addr, complete| joining.start(&metadata, addr, complete))
 }
 
 /// `ppsp` in the user's cache directory (XDG Base Directory Specification).

@@ -1,6 +1,8 @@
+use std::{collections::BTreeSet, path::Path};
+
 use http::Method;
 use ppsp_auth::UserName;
-use ppsp_core::{SwarmMetadata, descriptor::Descriptor};
+use ppsp_core::descriptor::Descriptor;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -9,8 +11,11 @@ use super::{
     catalogue,
     content::allow,
     membership::{Joining, check_flags},
-    seed::open,
-    session::Goal,
+    opening::watched,
+    playing::start_later,
+    seed::{open, options, sockets},
+    serving::make_dir,
+    session::{Goal, TICK, endpoint_config, resolve},
     signals::Signals,
 };
 use crate::{
@@ -18,9 +23,13 @@ use crate::{
     cli::{
         args::{PortalAt, PublishArgs, RuleArgs},
         exit::{Exit, Failure},
-        output::Output,
+        output::{Output, Progress},
+        units,
     },
+    dash::{Package, Packaging},
     gateway::media_type,
+    peer::{Peer, Sources, Status, Swarm},
+    store::Observer,
 };
 
 /// `ppsp publish`.
@@ -30,33 +39,122 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     let name = args.seed.file.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::usage(format!("{}: not a file name", args.seed.file.display())))?.to_owned();
     check_flags(&args.seed.net)?;
+    if args.dash.unwrap_or(false) {
+        return publish_set(&args, out, &mut signals).await;
+    }
     let account = signals.unless(publisher(&args, out)).await?;
     let opened = open(&args.seed, out, &mut signals).await?;
     let metadata = opened.metadata();
 
-    let entering = enter(&args, &account, &name, &metadata, out);
+    let entering = async {
+        let title = args.title.clone().unwrap_or_else(|| name.clone());
+        let descriptor = Descriptor::of_file(&title, &name, media_type(&name), &metadata);
+        let entered = enter(&args, &account, &title, descriptor, out).await?;
+        entered.joining(&args, &account, out).await
+    };
     let joining = signals.unless(entering).await?;
     let mut session = opened.begin(&args.seed, joining, out, &mut signals)?;
     session.out.say("serving until Ctrl-C");
     session.run(Goal::Serve { until: None }).await
 }
 
-/// Puts the file into the catalogue, where it is not there yet, and returns the way to the trackers.
+/// A DASH set: a swarm for each Representation, all on one socket.
+async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals) -> Result<(), Failure> {
+    let seed = &args.seed;
+    if seed.sockets.is_some_and(|sockets| sockets > 1) {
+        return Err(Failure::usage("--sockets: a set has one socket for all of its swarms"));
+    }
+    let socket = sockets(seed)?.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
+    let peers = signals.unless(resolve(&seed.net.peer)).await?;
+    let mut package = package(args, out, signals).await?;
+    let account = signals.unless(publisher(args, out)).await?;
+    let stem = seed.file.parent().and_then(Path::file_name).or(seed.file.file_stem()).unwrap_or_default();
+    let title = args.title.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned());
+    package.descriptor.set_title(&title);
+    let entered = signals.unless(enter(args, &account, &title, package.descriptor, out)).await?;
+
+    let peer = Peer::start(socket, endpoint_config(&seed.net, true))?;
+    out.listening(peer.addr());
+    let mut swarms: Vec<Swarm> = Vec::new();
+    for content in package.contents {
+        let metadata = content.store.metadata();
+        if swarms.iter().any(|swarm| swarm.metadata().id == metadata.id) {
+            continue;
+        }
+        let joining = signals.unless(entered.joining(args, &account, out)).await?;
+        let trackers = joining.map(|joining| start_later(joining, metadata));
+        swarms.push(peer.join(content.store, Sources { peers: peers.clone(), trackers }).await?);
+    }
+    out.say("serving until Ctrl-C");
+    let mut tick = tokio::time::interval(TICK);
+    let mut sent = 0;
+    loop {
+        tokio::select! {
+            () = signals.any() => break,
+            _ = tick.tick() => {
+                let all: Vec<Status> = swarms.iter().map(Swarm::status).collect();
+                let links: BTreeSet<_> =
+                    all.iter().flat_map(|one| one.peers.iter()).filter(|(_, peer)| peer.up).map(|(addr, _)| addr).collect();
+                let uploaded: u64 = all.iter().map(|one| one.uploaded).sum();
+                let up = all.iter().flat_map(|one| one.peers.values()).map(|peer| peer.upload_rate).sum();
+                sent = uploaded;
+                out.progress(false, &Progress { peers: links.len(), up, uploaded, ..Progress::default() });
+            }
+        }
+    }
+    peer.close().await;
+    out.clear();
+    out.say(format_args!("stopped; {} sent", units::bytes(sent)));
+    Err(Failure::interrupted())
+}
+
+/// Joins and hashes the files of a set.
+async fn package(args: &PublishArgs, out: &mut Output, signals: &mut Signals) -> Result<Package, Failure> {
+    let manifest = args.seed.file.clone();
+    let state_dir = args.seed.net.state_dir.clone();
+    let seed = options(&args.seed)?;
+    // Beside the manifest, whose files they are made of.
+    let contents = manifest.parent().unwrap_or(Path::new("")).join(".ppsp");
+    make_dir(&contents)?;
+    let packaging = move |observer: &mut Observer<'_>| {
+        let packaging = Packaging { manifest: &manifest, contents: &contents, state_dir: state_dir.as_deref(), seed };
+        packaging.run(observer)
+    };
+    Ok(watched(out, signals, packaging).await??)
+}
+
+/// Content in the catalogue.
+struct Entered {
+    id: String,
+    /// As the Portal signed it.
+    descriptor: Descriptor,
+}
+
+impl Entered {
+    /// The way to the trackers.
+    async fn joining(&self, args: &PublishArgs, account: &Account, out: &Output) -> Result<Option<Joining>, Failure> {
+        let joining = Joining::of_content(&args.seed.net, account, &self.id, &self.descriptor, Some(out)).await?;
+        if joining.is_none() {
+            out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
+        }
+        Ok(joining)
+    }
+}
+
+/// Puts content into the catalogue, where it is not there yet.
 async fn enter(
     args: &PublishArgs,
     account: &Account,
-    name: &str,
-    metadata: &SwarmMetadata,
+    title: &str,
+    mut descriptor: Descriptor,
     out: &Output,
-) -> Result<Option<Joining>, Failure> {
-    let title = args.title.clone().unwrap_or_else(|| name.to_owned());
+) -> Result<Entered, Failure> {
     let group = args.group.clone().unwrap_or_else(|| "videos".to_owned());
-    let known = published(account, &title, metadata).await?;
+    let known = published(account, title, &descriptor).await?;
     let is_new = known.is_none();
     let id = match known {
         Some(id) => id,
         None => {
-            let mut descriptor = Descriptor::of_file(&title, name, media_type(name), metadata);
             if !args.seed.net.tracker.is_empty() {
                 descriptor.set_trackers(std::slice::from_ref(&args.seed.net.tracker));
             }
@@ -74,12 +172,9 @@ async fn enter(
     out.event("published", &json!({ "id": id, "title": title, "group": group, "url": url, "new": is_new }));
     let how = if is_new { "is in the catalogue now" } else { "was in the catalogue already" };
     out.say(format_args!("'{title}' {how}: {url}"));
-    out.say(format_args!("others get it by: ppsp get {id}"));
-    let joining = Joining::of_content(&args.seed.net, account, &id, &descriptor, Some(out)).await?;
-    if joining.is_none() {
-        out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
-    }
-    Ok(joining)
+    let verb = if args.dash.unwrap_or(false) { "play" } else { "get" };
+    out.say(format_args!("others {verb} it by: ppsp {verb} {id}"));
+    Ok(Entered { id, descriptor })
 }
 
 /// The login that is kept where it is the right user's; else a new one.
@@ -105,18 +200,19 @@ struct Named {
 }
 
 /// The same content under the same title, from an earlier run.
-async fn published(account: &Account, title: &str, metadata: &SwarmMetadata) -> Result<Option<String>, AccountError> {
+async fn published(account: &Account, title: &str, descriptor: &Descriptor) -> Result<Option<String>, AccountError> {
     #[derive(Deserialize)]
     struct Details {
         swarms: Vec<String>,
     }
-    let (own, swarm) = (account.login().await.user, metadata.id.to_string());
+    let own = account.login().await.user;
+    let swarms: Vec<String> = descriptor.swarms().iter().map(ToString::to_string).collect();
     // The catalogue is searched word by word, in at most 200 bytes.
     let words: String = title.chars().take(50).collect();
     for content in catalogue::search(account, &words, 200).await? {
         if content.title == title && content.publisher == own {
             let details: Details = account.get(&format!("/api/v1/content/{}", path_part(&content.id))).await?;
-            if details.swarms.contains(&swarm) {
+            if swarms.iter().all(|swarm| details.swarms.contains(swarm)) {
                 return Ok(Some(content.id));
             }
         }

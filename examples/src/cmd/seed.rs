@@ -70,18 +70,9 @@ impl Ready {
 
 /// Opens a file to share: hashes it where that has not been done.
 pub(super) async fn open(args: &SeedArgs, out: &mut Output, signals: &mut Signals) -> Result<Ready, Failure> {
-    let options = SeedOptions {
-        chunk_size: args.chunk_size.map(chunk_size).transpose()?,
-        hash: args.hash.map(|name| name.0),
-        addressing: args.addressing.map(|name| name.0),
-        rehash: args.rehash.unwrap_or(false),
-    };
+    let options = options(args)?;
     // An address that cannot be used is better known before an hour of hashing.
-    let sockets = usize::from(args.sockets.unwrap_or(1));
-    let sockets = match args.listen {
-        Some(listen) => bind(listen.0, sockets)?,
-        None => bind_any(DEFAULT_PORT, sockets).or_else(|_| bind_any(0, sockets))?,
-    };
+    let sockets = sockets(args)?;
     let addr = sockets.first().ok_or_else(|| Failure::other("there is no socket"))?.local_addr();
     let addr = addr.map_err(Failure::other)?;
     let peers = signals.unless(resolve(&args.net.peer)).await?;
@@ -90,6 +81,25 @@ pub(super) async fn open(args: &SeedArgs, out: &mut Output, signals: &mut Signal
     tell_opened(out, opened, &store);
     warn_of_big_chunks(out, &store.metadata(), addr);
     Ok(Ready { store, sockets, peers, addr })
+}
+
+/// How to hash.
+pub(super) fn options(args: &SeedArgs) -> Result<SeedOptions, Failure> {
+    Ok(SeedOptions {
+        chunk_size: args.chunk_size.map(chunk_size).transpose()?,
+        hash: args.hash.map(|name| name.0),
+        addressing: args.addressing.map(|name| name.0),
+        rehash: args.rehash.unwrap_or(false),
+    })
+}
+
+/// Where to serve from.
+pub(super) fn sockets(args: &SeedArgs) -> Result<Vec<UdpSocket>, Failure> {
+    let sockets = usize::from(args.sockets.unwrap_or(1));
+    match args.listen {
+        Some(listen) => bind(listen.0, sockets),
+        None => bind_any(DEFAULT_PORT, sockets).or_else(|_| bind_any(0, sockets)),
+    }
 }
 
 /// Says what it took to open the content.

@@ -5,7 +5,7 @@ use std::{
 
 use ppsp_core::descriptor::{DashError, DescriptorError};
 
-use crate::store::FileError;
+use crate::{cli::exit::Failure, store::FileError};
 
 /// Why a DASH set cannot be shared.
 #[non_exhaustive]
@@ -66,5 +66,17 @@ pub enum PackageError {
 impl PackageError {
     pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         Self::Io { path: path.to_owned(), doing, source }
+    }
+}
+
+impl From<PackageError> for Failure {
+    fn from(error: PackageError) -> Self {
+        match error {
+            PackageError::File(error) => error.into(),
+            error @ (PackageError::Manifest { .. } | PackageError::Dash(_) | PackageError::Name(_)) => {
+                Self::usage(error)
+            }
+            error => Self::other(error),
+        }
     }
 }

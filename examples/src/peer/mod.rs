@@ -40,13 +40,16 @@ pub struct Peer {
     stats: watch::Receiver<Stats>,
 }
 
+/// Registers the peer that listens at the address at trackers; the flag says whether it has all content.
+pub type StartTrackers = Box<dyn FnOnce(SocketAddr, bool) -> Trackers + Send>;
+
 /// How a swarm finds its peers.
 #[derive(Default)]
 pub struct Sources {
     /// Peers to connect to.
     pub peers: Vec<SocketAddr>,
-    /// Registers the peer that listens at the address at trackers; the flag says whether it has all content.
-    pub trackers: Option<Box<dyn FnOnce(SocketAddr, bool) -> Trackers + Send>>,
+    /// Trackers that know more.
+    pub trackers: Option<StartTrackers>,
 }
 
 impl std::fmt::Debug for Sources {
