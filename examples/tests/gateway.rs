@@ -2,14 +2,12 @@
 
 mod common;
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
-    os::unix::fs::PermissionsExt,
-    process::Command,
-};
+use std::{io::Read, net::SocketAddr, os::unix::fs::PermissionsExt, process::Command};
 
-use common::{PATIENCE, Place, Ppsp};
+use common::{
+    PATIENCE, Place, Ppsp,
+    player::{Answer, Player, path_of},
+};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -61,87 +59,6 @@ impl Running {
             }
             assert!(std::time::Instant::now() < end, "{what}: {status}");
         }
-    }
-}
-
-/// The path in the URL of a `playable` event.
-fn path_of(playable: &Value) -> String {
-    let url = playable["url"].as_str().unwrap();
-    url[url.find("://").unwrap() + 3..].split_once('/').map(|(_, path)| format!("/{path}")).unwrap()
-}
-
-/// A connection that stays open.
-struct Player(BufReader<TcpStream>);
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    /// The body was shorter than promised.
-    broken: bool,
-}
-
-impl Answer {
-    #[track_caller]
-    fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(key, _)| key == name);
-        found.map_or_else(|| panic!("no {name}: {:?}", self.headers), |(_, value)| value)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.headers.iter().any(|(key, _)| key == name)
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
-
-impl Player {
-    fn to(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) {
-        let host = self.0.get_ref().peer_addr().unwrap().to_string();
-        let mut request = format!("{method} {path} HTTP/1.1\r\n");
-        if !headers.iter().any(|(name, _)| *name == "Host") {
-            request += &format!("Host: {host}\r\n");
-        }
-        headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
-        self.0.get_mut().write_all((request + "\r\n").as_bytes()).unwrap();
-    }
-
-    /// Status and headers.
-    fn head(&mut self) -> Answer {
-        let mut lines = Vec::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "closed after {lines:?}");
-            if line.trim_end().is_empty() {
-                break;
-            }
-            lines.push(line.trim_end().to_owned());
-        }
-        let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
-        let pair =
-            |line: &String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())).unwrap();
-        Answer { status, headers: lines[1..].iter().map(pair).collect(), body: Vec::new(), broken: false }
-    }
-
-    fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send(method, path, headers);
-        let mut answer = self.head();
-        if method != "HEAD" && answer.status != 204 {
-            let length: u64 = answer.header("content-length").parse().unwrap();
-            let read = (&mut self.0).take(length).read_to_end(&mut answer.body);
-            answer.broken = read.is_err() || answer.body.len() as u64 != length;
-        }
-        answer
     }
 }
 

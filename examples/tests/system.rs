@@ -6,85 +6,12 @@ mod common;
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use common::{
-    Ended, Place, Ppsp,
-    portal::{PortalClient, PortalProcess, start_process},
+    Place, Ppsp,
+    portal::{PortalClient, start_process},
+    system::{ALICE, MEDIA, System, start_tracker},
 };
 use ppsp_core::{Identifier, Link, descriptor::Descriptor};
 use serde_json::Value;
-
-const ALICE: &str = "alice's password";
-const MEDIA: &str = "media's password";
-
-/// A Portal with a tracker, and the accounts alice (a viewer) and media (a publisher).
-struct System {
-    place: Place,
-    portal: PortalProcess,
-    tracker: Ppsp,
-    /// As the Portal publishes it.
-    tracker_url: String,
-}
-
-impl System {
-    fn start() -> Self {
-        let place = Place::new();
-        let portal = start_process(&place, &[]);
-        let (tracker, tracker_url) = start_tracker(&place, &portal, "127.0.0.1:0");
-        let system = Self { place, portal, tracker, tracker_url };
-        system.log_in("admin", &system.admin_password()).succeeded();
-        for (name, password, role) in [("alice", ALICE, "viewer"), ("media", MEDIA, "publisher")] {
-            system.run("admin", &["user", "add", name, "--role", role], password).succeeded();
-        }
-        system
-    }
-
-    fn admin_password(&self) -> String {
-        self.portal.first.as_ref().unwrap()["password"].as_str().unwrap().to_owned()
-    }
-
-    /// Runs a command of somebody to its end.
-    fn run(&self, user: &str, args: &[&str], say: &str) -> Ended {
-        self.place.run_as(user, args.iter().copied(), say)
-    }
-
-    /// Starts one that goes on.
-    fn begin(&self, user: &str, args: &[&str], say: &str) -> Ppsp {
-        self.place.start_as(user, args.iter().copied(), say)
-    }
-
-    fn log_in(&self, user: &str, password: &str) -> Ended {
-        self.run(user, &["login", &self.portal.url, "--user", user, "--pin", &self.portal.pin], password)
-    }
-
-    /// A media server that is known to the tracker, and the identifier of what it shares, which everyone may watch.
-    fn publish(&self, file: &str, more: &[&str]) -> (Ppsp, String) {
-        let (url, pin) = (&self.portal.url, &self.portal.pin);
-        let args = ["publish", file, "--portal", url, "--user", "media", "--pin", pin, "--allow", "everyone"];
-        let listen = ["--listen", "127.0.0.1:0"];
-        let args: Vec<&str> = args.iter().chain(&listen).chain(more).copied().collect();
-        let mut server = self.begin("media", &args, MEDIA);
-        let id = server.event("published")["id"].as_str().unwrap().to_owned();
-        server.event("registered");
-        (server, id)
-    }
-
-    /// What a viewer types.
-    fn get(&self, user: &str, id: &str, to: &str, more: &[&str]) -> Ppsp {
-        let args = ["get", id, "-o", to, "--listen", "127.0.0.1:0", "--verbose"];
-        self.begin(user, &args.iter().chain(more).copied().collect::<Vec<_>>(), "")
-    }
-}
-
-fn start_tracker(place: &Place, portal: &PortalProcess, listen: &str) -> (Ppsp, String) {
-    let args = ["tracker", "--json", "--data-dir", "tracker", "--listen", listen, "--portal", &portal.url];
-    let mut command = place.command(args.iter().chain(&["--pin", &portal.pin]));
-    if let Some(first) = &portal.first {
-        command.env("PPSP_ENROL_CODE", first["enrol_code"].as_str().unwrap());
-    }
-    let mut tracker = Ppsp::start(command);
-    let url = tracker.event("tracker")["tracker"].as_str().unwrap().to_owned();
-    tracker.event("ready");
-    (tracker, url)
-}
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))

@@ -1,9 +1,11 @@
 //! Runs the `ppsp` command as people do: real processes, real sockets on loopback, real files.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod player;
 pub mod portal;
 pub mod postgres;
 pub mod redis;
+pub mod system;
 
 use std::{
     ffi::OsStr,
