@@ -86,7 +86,7 @@ fn a_set_is_played_as_it_was_made() {
         let here = format!("http://{addr}/");
         let bases: Vec<&str> = between(manifest.text(), "<BaseURL>", "</BaseURL>");
         assert!(bases.len() == 3 && bases.iter().all(|base| base.starts_with(&here)), "{name}: {bases:?}");
-        assert!(!manifest.text().contains("urn:ppsp"), "{}", manifest.text());
+        assert!(!manifest.text().contains("<ppsp:"), "{}", manifest.text());
 
         // Each file is where the manifest says, byte for byte.
         let files = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
@@ -104,15 +104,20 @@ fn a_set_is_played_as_it_was_made() {
             });
             assert!(served, "{name}: {file}");
         }
-        // And a program that knows nothing of all this decodes it to the end. ffmpeg 5.1 never ends with a plain manifest of
-        // ranges either.
-        if name == "single" {
+        // A program that knows nothing of all this sees the same pictures, and hears the same, as with the files alone. (ffmpeg 5.1
+        // never ends with a list of ranges, whoever serves it, and loses a segment of other lists.)
+        if ["single", "list"].contains(&name) {
             continue;
         }
-        let mut decode = Command::new("ffmpeg");
-        decode.args(["-v", "error", "-i"]).arg(format!("http://{addr}{path}")).args(["-map", "0", "-f", "null", "-"]);
-        let decoded = common::run(decode);
-        assert_eq!((decoded.code, decoded.stderr.trim()), (0, ""), "{name}");
+        let decode = |input: String| {
+            let mut command = Command::new("ffmpeg");
+            command.args(["-v", "error", "-i", &input, "-map", "0", "-f", "framemd5", "-"]);
+            common::run(command).stdout
+        };
+        let (plain, played) =
+            (decode(dir.join("manifest.mpd").display().to_string()), decode(format!("http://{addr}{path}")));
+        assert!(plain.lines().count() > 300, "{name}: {} lines", plain.lines().count());
+        assert!(plain == played, "{name}: {} lines of {}", played.lines().count(), plain.lines().count());
     }
 }
 
