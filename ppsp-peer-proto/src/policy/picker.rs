@@ -80,8 +80,8 @@ impl PickContext<'_> {
 #[derive(Debug, Default)]
 pub struct RarestFirst {
     windows: Vec<ChunkRange>,
-    /// How far each window has been looked at. Kept for its capacity.
-    places: Vec<ChunkId>,
+    /// What is still to be looked at of each. Kept for its capacity.
+    spans: Vec<(ChunkId, ChunkId)>,
     index: Option<Index>,
 }
 
@@ -132,21 +132,44 @@ impl Picker for RarestFirst {
     }
 }
 
+/// The part of a window that is fetched in order, for the reader comes there soonest: one of so many.
+const URGENT: u64 = 8;
+
 impl RarestFirst {
-    /// Windows have their turns, so that a long one does not keep the others waiting.
-    fn pick_for_readers(&mut self, cx: &PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
-        self.places.clear();
-        self.places.extend(self.windows.iter().map(|window| window.first()));
+    /// First what is urgent in each window, in order; then the rest of the windows, each peer from another place on, so that those
+    /// who read the same have something for each other. Windows have their turns, so that a long one does not keep the others
+    /// waiting.
+    fn pick_for_readers(&mut self, cx: &mut PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
+        self.spans.clear();
+        self.spans.extend(self.windows.iter().map(|window| (window.first(), urgent_end(*window))));
+        self.take_in_turns(cx, budget, out);
+        if *budget == 0 {
+            return;
+        }
+        self.spans.clear();
+        for window in &self.windows {
+            let (first, last) = (urgent_end(*window), window.last());
+            let middle = first.saturating_add(below(cx.rng, (last - first).saturating_add(1)));
+            self.spans.push((middle, last));
+        }
+        self.take_in_turns(cx, budget, out);
+        self.spans.clear();
+        self.spans.extend(self.windows.iter().map(|window| (urgent_end(*window), window.last())));
+        self.take_in_turns(cx, budget, out);
+    }
+
+    /// Takes what is free in the spans, a piece of each in turn.
+    fn take_in_turns(&mut self, cx: &PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
         let mut found = true;
         while core::mem::take(&mut found) && *budget > 0 {
-            for (window, place) in self.windows.iter().zip(&mut self.places) {
+            for (place, last) in &mut self.spans {
                 let begun = out.len();
                 let mut turn = IN_ORDER.min(*budget);
-                take(cx, *place, window.last(), IN_ORDER, &mut turn, out);
-                let Some(last) = out.get(begun..).and_then(<[_]>::last) else { continue };
+                take(cx, *place, *last, IN_ORDER, &mut turn, out);
+                let Some(end) = out.get(begun..).and_then(<[_]>::last).map(|range| range.last()) else { continue };
                 found = true;
-                *place = last.last().saturating_add(1);
-                // Windows may overlap, and what is picked here is not under way yet.
+                *place = end.saturating_add(1);
+                // Spans may overlap, and what is picked here is not under way yet.
                 let mut at = begun;
                 while let Some(&range) = out.get(at) {
                     if out.iter().take(begun).any(|other| other.intersection(range).is_some()) {
@@ -159,6 +182,10 @@ impl RarestFirst {
             }
         }
     }
+}
+
+fn urgent_end(window: ChunkRange) -> ChunkId {
+    window.first() + (window.len() / URGENT).max(IN_ORDER).min(window.len() - 1)
 }
 
 /// Takes what is free in `from..=last`, in order and in pieces of at most `piece` chunks.
