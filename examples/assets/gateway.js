@@ -1,0 +1,53 @@
+// The gateway on the visitor's machine: where it is, and what it answers. The page's policy lets nothing else be asked.
+const KEY = "ppsp gateway", USUAL = "http://127.0.0.1:8080";
+
+/** Why there is no answer: `away`, `closed` (it is there, and not for this page), or `refused` with its sentence. */
+export class Trouble extends Error {
+  constructor(kind, sentence = "") {
+    super(sentence);
+    this.kind = kind;
+  }
+}
+
+/** The origin of an address as people type it; nothing where it is not one of this machine. */
+export function local(typed) {
+  const text = typed.trim();
+  try {
+    const { protocol, hostname, origin } = new URL(text.includes("://") ? text : `http://${text}`);
+    return protocol === "http:" && ["127.0.0.1", "localhost"].includes(hostname) ? origin : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export const address = () => local(localStorage.getItem(KEY) ?? "") ?? USUAL;
+
+export const remember = (origin) => localStorage.setItem(KEY, origin);
+
+/** The URL of a path at the gateway. */
+export function at(path) {
+  if (!path.startsWith("/")) throw new Trouble("refused", "The gateway names something that is not its own.");
+  return address() + path;
+}
+
+/** What it answers, as JSON. The first question may take as long as it takes to find peers. */
+export async function ask(path, patience = 90_000) {
+  const url = at(path);
+  let answer;
+  try {
+    answer = await fetch(url, { credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(patience) });
+  } catch {
+    throw new Trouble((await isThere(url)) ? "closed" : "away");
+  }
+  const text = await answer.text().catch(() => "");
+  if (!answer.ok) throw new Trouble("refused", text.trim() || `The gateway answers with the status ${answer.status}.`);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Trouble("refused", "What answers there is no gateway.");
+  }
+}
+
+/** Whether anything answers, readable for this page or not. */
+const isThere = (url) =>
+  fetch(url, { mode: "no-cors", credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(5000) }).then(() => true, () => false);
