@@ -2,7 +2,9 @@
 //! it. Without it the program is built all the same, and its pages say what they cannot play.
 
 use std::{
-    env, fmt::Write as _, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
 };
 
