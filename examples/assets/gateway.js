@@ -51,3 +51,9 @@ export async function ask(path, patience = 90_000) {
 /** Whether anything answers, readable for this page or not. */
 const isThere = (url) =>
   fetch(url, { mode: "no-cors", credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(5000) }).then(() => true, () => false);
+
+/** Whether the browser was told to let this page reach nothing on this machine. Not every browser has this question. */
+export async function isDenied() {
+  const state = (name) => navigator.permissions.query({ name }).then(({ state }) => state, () => undefined);
+  return ((await state("loopback-network")) ?? (await state("local-network-access"))) === "denied";
+}

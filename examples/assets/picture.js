@@ -32,16 +32,16 @@ export function drawPeers(svg, peers) {
   );
 }
 
-/** The same as rows of a table, all of them. */
+/** The same as rows of a table, all of them. Their roles are said: the table is not laid out as one. */
 export function listPeers(body, peers) {
+  const cell = (label, words) => make("td", { "data-label": label, role: "cell", class: "long" }, words);
+  const both = (now, all) => `${rate(now)}, ${bytes(all)} in all`;
   body.replaceChildren(
-    ...peers.map((peer) => {
-      const cell = (label, words, kind = "") => make("td", { "data-label": label, class: kind }, words);
-      const both = (now, all) => `${rate(now)}, ${bytes(all)} in all`;
-      return make("tr", {}, cell("Peer", peer.addr, "long"), cell("Kind", peer.seed ? "seed" : "peer"),
-        cell("From it", both(peer.download_rate, peer.downloaded), "number"), cell("To it", both(peer.upload_rate, peer.uploaded), "number"),
-        cell("Round trip", peer.rtt_ms == null ? "–" : `${Math.round(peer.rtt_ms)} ms`, "number"));
-    }),
+    ...peers.map((peer) =>
+      make("tr", { role: "row" }, cell("Peer", peer.addr), cell("Kind", peer.seed ? "seed" : "peer"),
+        cell("From it", both(peer.download_rate, peer.downloaded)), cell("To it", both(peer.upload_rate, peer.uploaded)),
+        cell("Round trip", peer.rtt_ms == null ? "–" : `${Math.round(peer.rtt_ms)} ms`)),
+    ),
   );
 }
 
@@ -89,7 +89,7 @@ function shape(name, attributes) {
 
 function make(name, attributes, ...inside) {
   const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) if (value) element.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...inside);
   return element;
 }

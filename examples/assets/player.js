@@ -73,7 +73,8 @@ class Adaptive extends Player {
     this.chosen[kind] = id;
     if (kind === "quality") {
       dash.updateSettings({ streaming: { abr: { autoSwitchBitrate: { video: id === "" } } } });
-      if (id !== "") dash.setRepresentationForTypeById("video", id);
+      // Who chooses wants to see it now, not when what is buffered has been played.
+      if (id !== "") dash.setRepresentationForTypeById("video", id, true);
     } else if (kind === "language") {
       dash.setCurrentTrack(dash.getTracksFor("audio")[Number(id)]);
     } else {
@@ -113,11 +114,12 @@ class Adaptive extends Player {
   }
 
   /** The swarm is the first part of a path. */
-  #used({ url, mediaType, mediaInfo, representation }) {
+  #used({ url, mediaType, representation }) {
     const swarm = URL.canParse(url) ? new URL(url).pathname.split("/")[1] : undefined;
     if (!swarm || this.#labels.has(swarm)) return;
     const kind = { video: "Video", audio: "Audio", text: "Subtitles" }[mediaType] ?? mediaType;
-    const which = mediaType === "video" ? representation && this.#quality(representation) : mediaInfo?.lang && language(mediaInfo.lang);
+    const lang = representation?.mediaInfo?.lang;
+    const which = mediaType === "video" ? representation && this.#quality(representation) : lang && language(lang);
     this.#labels.set(swarm, which ? `${kind}, ${which}` : kind);
   }
 }

@@ -1,5 +1,5 @@
 // The page on which content is watched: it finds the gateway, hands what that has to the player, and says how it goes.
-import { address, ask, local, remember, Trouble } from "./gateway.js";
+import { address, ask, isDenied, local, remember, Trouble } from "./gateway.js";
 import { Meter } from "./meter.js";
 import { drawBars, drawPeers, drawShare, listPeers } from "./picture.js";
 import { open } from "./player.js";
@@ -79,6 +79,7 @@ function trouble({ kind, message }, from) {
   // Said once, not each time that it is tried.
   if (element("trouble-sentence").textContent !== sentence) element("trouble-sentence").textContent = sentence;
   element("start").hidden = !away && !closed;
+  isDenied().then((denied) => ([element("asks").hidden, element("denied").hidden] = [denied, !denied]));
   element("instead").hidden = kind !== "no player";
   element("place").hidden = kind === "no player";
   if (element("trouble").hidden) element("address").value = address();
@@ -131,11 +132,12 @@ function show(state) {
   const buffered = { runs: whole ? runs.map((run) => run.map((time) => time / whole)) : [], words: `${seconds(ahead)} ahead` };
   drawBars(element("bars"), buffered, state?.held ?? [], whole ? video.currentTime / whole : undefined);
   put("down", state ? rate(state.down) : "not known");
-  put("up", state ? `${rate(state.up)}, ${bytes(state.uploaded)} in all` : "not known");
+  put("up", state ? rate(state.up) : "not known");
   if (!state) return put("peers-said", "The gateway says nothing more of peers.");
-  const { fromPeers, fromSeeds, peers } = state, all = fromPeers + fromSeeds;
+  const { fromPeers, fromSeeds, peers, uploaded } = state, all = fromPeers + fromSeeds;
   drawShare(element("share"), fromPeers, fromSeeds);
-  put("share-said", all ? `${percent(fromPeers, all)} from peers (${bytes(fromPeers)}), the rest from seeds (${bytes(fromSeeds)})` : "Nothing has come yet.");
+  const came = all ? `${percent(fromPeers, all)} from peers (${bytes(fromPeers)}), the rest from seeds (${bytes(fromSeeds)})` : "Nothing has come yet";
+  put("share-said", `${came}. Given to others: ${bytes(uploaded)}.`);
   drawPeers(element("peers"), peers);
   listPeers(element("peers-table").querySelector("tbody"), peers);
   const seeds = peers.filter(({ seed }) => seed).length;
@@ -146,20 +148,15 @@ const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
 video.addEventListener("pause", () => say(video.ended ? "At its end" : "Paused"));
 video.addEventListener("play", () => player && meter.begin(performance.now()), { once: true });
-// The same keys in every browser.
-video.addEventListener("keydown", (event) => {
-  const jump = (by) => (video.currentTime = Math.min(Math.max(video.currentTime + by, 0), video.duration || 0));
-  const louder = (by) => (video.volume = Math.min(Math.max(video.volume + by, 0), 1));
-  const keys = {
-    " ": () => (video.paused ? video.play() : video.pause()),
-    ArrowLeft: () => jump(-5),
-    ArrowRight: () => jump(5),
-    ArrowUp: () => louder(0.1),
-    ArrowDown: () => louder(-0.1),
-  };
-  if (event.ctrlKey || event.altKey || event.metaKey || !keys[event.key]) return;
-  event.preventDefault();
-  keys[event.key]();
+// Space and the volume are the browser's keys. Not every one jumps by left and right: where it has not done so, this does.
+video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
+  const by = { ArrowLeft: -5, ArrowRight: 5 }[key];
+  if (!by || ctrlKey || altKey || metaKey) return;
+  const before = video.currentTime;
+  setTimeout(() => {
+    if (video.seeking || Math.abs(video.currentTime - before) > 1) return;
+    video.currentTime = Math.min(Math.max(before + by, 0), video.duration || 0);
+  });
 });
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;

@@ -2,7 +2,7 @@
 // away, lets no page look, or keeps something back.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { basename, join } from "node:path";
 
@@ -22,6 +22,7 @@ export function makeSets(dir, kinds) {
   const source = (what) => ["-f", "lavfi", "-i", `${what}:duration=${LENGTH}`];
   const inputs = [...source("testsrc2=size=320x180:rate=24"), ...source("sine=frequency=330"), ...source("sine=frequency=550")];
   for (const kind of kinds) {
+    if (existsSync(join(dir, `plain.${kind}`))) continue;
     mkdirSync(join(dir, kind), { recursive: true });
     const parts = ["-map", "0:v", "-map", "0:v", "-map", "1:a", "-map", "2:a", "-s:v:0", "160x90", "-b:v:0", "80k", "-b:v:1", "300k", "-b:a", "48k",
       "-g", "24", "-keyint_min", "24", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu"];
@@ -46,6 +47,7 @@ export class Gateway {
   /** What should not have been asked. */
   faults = [];
   #held;
+  #awaited = [];
   #sockets = new Set();
 
   /** `contents`: by identifier what there is: a set of this `kind`, a `file`, both, or a refusal with `status` and `sentence`. */
@@ -67,6 +69,14 @@ export class Gateway {
   leave() {
     this.away = true;
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Until the next file is asked for whose path matches. */
+  next(matches) {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`nobody asks for ${matches}`)), 60_000);
+      this.#awaited.push({ matches, done: () => resolve(clearTimeout(late)) });
+    });
   }
 
   /** Keeps back what matches, until the returned function is called. */
@@ -107,6 +117,7 @@ export class Gateway {
       return send("application/json", JSON.stringify({ swarms: Object.values(this.contents).flatMap((content) => this.#status(content)) }));
     }
     this.asked.push(path);
+    for (const { matches, done } of this.#awaited) if (matches.test(path)) done();
     await this.#held?.(path);
     this.#file(request, response, first, basename(path));
   }
@@ -158,7 +169,7 @@ export class Gateway {
       upload_rate: up, rtt_ms: 12.3, ...more });
     return used.map(([swarm, name]) => {
       const asked = this.asked.filter((path) => path.startsWith(`/${swarm}/`)).length;
-      const edge = Math.min(1_000_000, asked * 60_000);
+      const edge = Math.min(800_000, asked * 60_000);
       return {
         swarm, name, path: `/${swarm}`, length: 1_000_000, held_bytes: edge + 100_000, held: [[0, edge], [900_000, 1_000_000]], reading: [edge],
         downloaded: 3000 * asked, uploaded: 400 * asked, from_seeds: 1000 * asked, from_peers: 2000 * asked,
