@@ -30,22 +30,26 @@ export function at(path) {
   return address() + path;
 }
 
-/** What it answers, as JSON. The first question may take as long as it takes to find peers. */
-export async function ask(path, patience = 90_000) {
+/** Its answer, where that is a good one. The first question may take as long as it takes to find peers. */
+export async function reach(path, { patience = 90_000, headers = {} } = {}) {
   const url = at(path);
   let answer;
   try {
-    answer = await fetch(url, { credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(patience) });
+    answer = await fetch(url, { headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(patience) });
   } catch {
     throw new Trouble((await isThere(url)) ? "closed" : "away");
   }
-  const text = await answer.text().catch(() => "");
-  if (!answer.ok) throw new Trouble("refused", text.trim() || `The gateway answers with the status ${answer.status}.`);
-  try {
-    return JSON.parse(text);
-  } catch {
+  if (answer.ok) return answer;
+  const sentence = await answer.text().catch(() => "");
+  throw new Trouble("refused", sentence.trim() || `The gateway answers with the status ${answer.status}.`);
+}
+
+/** The same, as JSON. */
+export async function ask(path, patience) {
+  const answer = await reach(path, { patience });
+  return answer.json().catch(() => {
     throw new Trouble("refused", "What answers there is no gateway.");
-  }
+  });
 }
 
 /** Whether anything answers, readable for this page or not. */

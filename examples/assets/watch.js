@@ -1,5 +1,5 @@
 // The page on which content is watched: it finds the gateway, hands what that has to the player, and says how it goes.
-import { address, ask, isDenied, local, remember, Trouble } from "./gateway.js";
+import { address, ask, isDenied, local, reach, remember, Trouble } from "./gateway.js";
 import { Meter } from "./meter.js";
 import { drawBars, drawPeers, drawShare, listPeers } from "./picture.js";
 import { open } from "./player.js";
@@ -9,12 +9,12 @@ import { bytes, many, percent, rate, seconds } from "./words.js";
 const element = (id) => document.getElementById(id);
 const { content, player: script } = element("watch").dataset;
 const video = element("video");
-/** Where the gateway says more than a status: after so many milliseconds it is asked again. */
+/** Milliseconds until a gateway that is not there is asked again, and one that is there for its status. */
 const AGAIN = 3000, EACH = 1000;
-/** A player that fails sooner than this will not do better. */
-const SOON = 10_000;
 
-let source, player, opened, retry, ticking;
+let source, player, retry, ticking;
+/** The second of the content at which the player began, once there was one. */
+let begunAt;
 /** Whether the viewer wants it to run: at first, and again after the gateway was away. */
 let running = true;
 
@@ -26,11 +26,11 @@ const say = (words) => {
   if (element("said").textContent !== words) element("said").textContent = words;
 };
 
-/** Asks the gateway for the content, and plays it. */
-async function look(from = 0) {
+/** Asks the gateway for the content, and plays it from this second on. Its viewer waits since `begun`, of `performance.now`. */
+async function look(from, begun = performance.now()) {
   clearTimeout(retry);
-  const begun = opened === undefined ? 0 : performance.now();
-  say("Asking the gateway…");
+  // What is tried again is not said again.
+  if (element("trouble").hidden) say("Asking the gateway…");
   element("gateway").textContent = address();
   try {
     source = await ask(`/play/${encodeURIComponent(content)}`);
@@ -38,7 +38,7 @@ async function look(from = 0) {
   } catch (error) {
     return trouble(error instanceof Trouble ? error : new Trouble("failed", "Something went wrong in this page. Load it again."), from);
   }
-  opened = performance.now();
+  begunAt = from;
   element("trouble").hidden = true;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
@@ -47,18 +47,29 @@ async function look(from = 0) {
   offer();
   tick();
   meter.begin(begun);
-  if (running) await video.play().catch(() => say("Ready: press play"));
+  if (running) await video.play().catch(refused);
 }
 
-/** Playing broke off: it goes on from there as soon as the gateway is back. */
-function failed() {
+/** A page may not begin by itself, says the browser: the viewer waits from the press of play on. */
+function refused({ name }) {
+  if (name !== "NotAllowedError") return;
+  say("Ready: press play");
+  video.addEventListener("play", () => meter.begin(performance.now()), { once: true });
+}
+
+/** Playing broke off: it goes on from there as soon as the gateway is back. Where it never went, it is said why. */
+async function failed() {
   if (!player) return;
-  const from = video.currentTime, soon = performance.now() - opened < SOON;
-  const why = video.error?.message;
+  const from = video.currentTime, went = from > begunAt + 0.5, why = video.error?.message;
   running = !video.paused;
   close();
-  if (soon) trouble(new Trouble("refused", `This cannot be played${why ? `: ${why}` : "."}`), from);
-  else look(from);
+  if (went) return look(from);
+  try {
+    await reach(source.mpd ?? source.file, { headers: { Range: "bytes=0-0" } });
+    throw new Trouble("refused", why ? `The browser cannot play this: ${why}` : "The browser cannot play this.");
+  } catch (error) {
+    trouble(error, from);
+  }
 }
 
 function close() {
@@ -147,7 +158,6 @@ function show(state) {
 const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
 video.addEventListener("pause", () => say(video.ended ? "At its end" : "Paused"));
-video.addEventListener("play", () => player && meter.begin(performance.now()), { once: true });
 // Space and the volume are the browser's keys. Not every one jumps by left and right: where it has not done so, this does.
 video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
   const by = { ArrowLeft: -5, ArrowRight: 5 }[key];
@@ -164,4 +174,5 @@ document.addEventListener("visibilitychange", () => {
   else if (!element("trouble").hidden && !element("start").hidden) look(video.currentTime);
 });
 
-look();
+// Since the page was opened.
+look(0, 0);

@@ -40,6 +40,8 @@ export function makeSets(dir, kinds) {
 export class Gateway {
   away = false;
   closed = false;
+  /** Has found nobody who has what is asked for. */
+  alone = false;
   /** Paths of files that were asked for, in order. */
   asked = [];
   /** How often its status was. */
@@ -116,6 +118,7 @@ export class Gateway {
       this.looks++;
       return send("application/json", JSON.stringify({ swarms: Object.values(this.contents).flatMap((content) => this.#status(content)) }));
     }
+    if (this.alone) return refuse(502, "nobody has this just now");
     this.asked.push(path);
     for (const { matches, done } of this.#awaited) if (matches.test(path)) done();
     await this.#held?.(path);
