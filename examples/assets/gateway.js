@@ -40,8 +40,8 @@ export async function reach(path, { patience = 90_000, headers = {} } = {}) {
     throw new Trouble((await isThere(url)) ? "closed" : "away");
   }
   if (answer.ok) return answer;
-  const sentence = await answer.text().catch(() => "");
-  throw new Trouble("refused", sentence.trim() || `The gateway answers with the status ${answer.status}.`);
+  const text = (await answer.text().catch(() => "")).trim() || `it answers with the status ${answer.status}`;
+  throw new Trouble("refused", `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`);
 }
 
 /** The same, as JSON. */

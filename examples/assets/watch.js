@@ -77,6 +77,7 @@ function close() {
   player = undefined;
   closed?.close();
   clearTimeout(ticking);
+  show();
 }
 
 function trouble({ kind, message }, from) {
@@ -100,8 +101,11 @@ function trouble({ kind, message }, from) {
     event.preventDefault();
     const there = local(element("address").value);
     element("address-wrong").textContent = there ? "" : "This is no address of this machine, such as http://127.0.0.1:8080.";
-    element("address").toggleAttribute("aria-invalid", !there);
-    if (!there) return element("address").focus();
+    if (!there) {
+      element("address").setAttribute("aria-invalid", "true");
+      return element("address").focus();
+    }
+    element("address").removeAttribute("aria-invalid");
     remember(there);
     look(from);
   };
@@ -144,13 +148,13 @@ function show(state) {
   drawBars(element("bars"), buffered, state?.held ?? [], whole ? video.currentTime / whole : undefined);
   put("down", state ? rate(state.down) : "not known");
   put("up", state ? rate(state.up) : "not known");
-  if (!state) return put("peers-said", "The gateway says nothing more of peers.");
+  drawPeers(element("peers"), state?.peers ?? []);
+  listPeers(element("peers-table").querySelector("tbody"), state?.peers ?? []);
+  if (!state) return put("peers-said", "The gateway says nothing of peers just now.");
   const { fromPeers, fromSeeds, peers, uploaded } = state, all = fromPeers + fromSeeds;
   drawShare(element("share"), fromPeers, fromSeeds);
   const came = all ? `${percent(fromPeers, all)} from peers (${bytes(fromPeers)}), the rest from seeds (${bytes(fromSeeds)})` : "Nothing has come yet";
   put("share-said", `${came}. Given to others: ${bytes(uploaded)}.`);
-  drawPeers(element("peers"), peers);
-  listPeers(element("peers-table").querySelector("tbody"), peers);
   const seeds = peers.filter(({ seed }) => seed).length;
   put("peers-said", peers.length ? `${many(seeds, "seed")} (square) and ${many(peers.length - seeds, "peer")} (round) are there.` : "No peer is there.");
 }
@@ -158,13 +162,13 @@ function show(state) {
 const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
 video.addEventListener("pause", () => say(video.ended ? "At its end" : "Paused"));
-// Space and the volume are the browser's keys. Not every one jumps by left and right: where it has not done so, this does.
+// Space and the volume are the keys of the browser. Not every one jumps by left and right, or not by much: where it does not, this does.
 video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
   const by = { ArrowLeft: -5, ArrowRight: 5 }[key];
   if (!by || ctrlKey || altKey || metaKey) return;
   const before = video.currentTime;
   setTimeout(() => {
-    if (video.seeking || Math.abs(video.currentTime - before) > 1) return;
+    if (Math.abs(video.currentTime - before) > 1) return;
     video.currentTime = Math.min(Math.max(before + by, 0), video.duration || 0);
   });
 });
