@@ -17,6 +17,9 @@ class Player extends EventTarget {
   choices = { quality: [], language: [], subtitles: [] };
   chosen = { quality: "", language: "", subtitles: "" };
 
+  /** The quality that is shown, where there are several. */
+  shown = "";
+
   /** How a swarm is called here, where that is known. */
   label() {}
 
@@ -62,7 +65,11 @@ class Adaptive extends Player {
     });
     const { events } = MediaPlayer;
     for (const event of [events.STREAM_INITIALIZED, events.TEXT_TRACKS_ADDED, events.TRACK_CHANGE_RENDERED]) dash.on(event, this.#learn, this);
-    dash.on(events.QUALITY_CHANGE_RENDERED, ({ mediaType }) => mediaType === "video" && this.tell("quality"));
+    dash.on(events.QUALITY_CHANGE_RENDERED, ({ mediaType, newRepresentation }) => {
+      if (mediaType !== "video") return;
+      this.shown = this.#quality(newRepresentation);
+      this.tell("quality");
+    });
     dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request }) => this.#used(request));
     dash.on(events.ERROR, () => this.tell("failed"));
     dash.initialize(video, url, false, from || undefined);

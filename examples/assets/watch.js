@@ -42,7 +42,7 @@ async function look(from, begun = performance.now()) {
   element("trouble").hidden = true;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
-  player.addEventListener("quality", () => video.videoWidth && say(`The picture is now ${picture()}`));
+  player.addEventListener("quality", () => say(`The quality is now ${player.shown}`));
   player.addEventListener("failed", failed);
   offer();
   tick();

@@ -6,8 +6,8 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { createServer } from "node:http";
 import { basename, join } from "node:path";
 
-/** Seconds that a set lasts. */
-export const LENGTH = 24;
+/** Seconds that a set lasts: longer than any walk through it. */
+export const LENGTH = 60;
 
 const TYPES = { mp4: "video/mp4", m4s: "video/mp4", webm: "video/webm", vtt: "text/vtt" };
 const ENCODERS = {
@@ -30,7 +30,7 @@ export function makeSets(dir, kinds) {
     ffmpeg(...inputs, ...parts, ...ENCODERS[kind], ...sets, join(dir, kind, "manifest.mpd"));
     const half = LENGTH / 2;
     const cues = [[0, half, "First words"], [half, LENGTH, "Last words"]];
-    const clock = (second) => `00:00:${String(second).padStart(2, "0")}.000`;
+    const clock = (second) => `00:0${Math.floor(second / 60)}:${String(second % 60).padStart(2, "0")}.000`;
     writeFileSync(join(dir, kind, "words.vtt"), `WEBVTT\n\n${cues.map(([from, end, words]) => `${clock(from)} --> ${clock(end)}\n${words}\n`).join("\n")}`);
     const plain = kind === "mp4" ? ["-movflags", "+faststart"] : [];
     ffmpeg(...inputs, "-map", "0:v", "-map", "1:a", ...ENCODERS[kind].slice(0, kind === "mp4" ? 6 : 8), ...plain, join(dir, `plain.${kind}`));
