@@ -3,41 +3,17 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::{
-    Place,
+    Place, browser,
     portal::{PortalClient, PortalProcess, chance, start_process, verifier},
 };
 use http::StatusCode;
 use ppsp_auth::{Password, scram::Verifier, token::SigningKey};
 use serde_json::{Value, json};
 
-/// Whether Node, its packages and Chromium are there. In CI they have to be.
-fn ready(dir: &Path) -> bool {
-    let node = std::process::Command::new("node").arg("--version").output().is_ok();
-    let missing = [
-        (node, "Node (Debian: nodejs)"),
-        (dir.join("node_modules/playwright-core").exists(), "the packages (npm ci in examples/tests/browser)"),
-        (
-            std::env::var_os("CHROMIUM").is_some() || Path::new("/usr/bin/chromium").exists(),
-            "Chromium (Debian: chromium)",
-        ),
-    ];
-    let missing: Vec<_> = missing.iter().filter(|(there, _)| !there).map(|(_, what)| *what).collect();
-    if !missing.is_empty() {
-        assert!(std::env::var_os("CI").is_none(), "missing: {missing:?}");
-        eprintln!("skipped: missing are {}", missing.join(", "));
-    }
-    missing.is_empty()
-}
-
 #[test]
 fn people_find_their_way_and_no_password_leaves_a_page() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    if !ready(&dir) {
-        return;
-    }
+    let Some(dir) = browser::ready(&[]) else { return };
     let place = Place::new();
     let portal = start_process(&place, &["--open-registration"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-// A person with a browser, watched: nothing but the Portal is asked, no password leaves a page, no script or policy complains, and
+// A person with a browser, watched: nothing but the Portal is asked (and what `at.also` names), no password leaves a page, no script or policy complains, and
 // whatever is looked at can be read.
 import { chromium } from "playwright-core";
 
@@ -22,8 +22,10 @@ export class Visitor {
   wrong = [];
   /** All that was sent. */
   sent = [];
+  /** What the console may say: a walk goes where the browser complains. */
+  pardoned = /^Failed to load resource/;
 
-  /** `at`: the Portal's URL, the secrets, and where pictures go. */
+  /** `at`: the Portal's URL, other origins that may be asked, the secrets, and where pictures go. */
   static async enter(browser, at, name, options = {}) {
     const visitor = new Visitor();
     Object.assign(visitor, { at, name, context: await browser.newContext({ ignoreHTTPSErrors: true, ...options }) });
@@ -41,14 +43,15 @@ export class Visitor {
     page.on("pageerror", (error) => wrong.push(`a script fails: ${error.message}`));
     page.on("console", (line) => {
       // A status that is no success is told there too; those are looked at where they are expected.
-      if (["error", "warning"].includes(line.type()) && !line.text().startsWith("Failed to load resource")) {
+      if (["error", "warning"].includes(line.type()) && !this.pardoned.test(line.text())) {
         wrong.push(`the console says: ${line.text()}`);
       }
     });
     page.on("request", (request) => {
       const what = [request.method(), request.url(), JSON.stringify(request.headers()), request.postData() ?? ""].join(" ");
       this.sent.push(what);
-      if (!request.url().startsWith(`${this.at.url}/`)) wrong.push(`another origin is asked: ${request.url()}`);
+      const known = [this.at.url, ...(this.at.also ?? [])].some((origin) => request.url().startsWith(`${origin}/`));
+      if (!known && !request.url().startsWith("blob:")) wrong.push(`another origin is asked: ${request.url()}`);
       if (this.at.secrets.some((secret) => tells(what, secret))) wrong.push(`a password leaves the page: ${request.method()} ${request.url()}`);
     });
     page.on("response", (response) => {

@@ -1,6 +1,7 @@
 //! Runs the `ppsp` command as people do: real processes, real sockets on loopback, real files.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod browser;
 pub mod player;
 pub mod portal;
 pub mod postgres;

@@ -9,30 +9,48 @@ use axum::{
 use http::{StatusCode, header};
 use sha2::{Digest, Sha256};
 
+use super::player;
+
 const OPAQUE: &str = include_str!("../../../assets/opaque.js");
 
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// Name, content, type.
-const ALL: [(&str, &str, &str); 4] = [
-    ("portal.css", include_str!("../../../assets/portal.css"), "text/css; charset=utf-8"),
-    ("scram.js", include_str!("../../../assets/scram.js"), "text/javascript; charset=utf-8"),
-    ("opaque.js", OPAQUE, "text/javascript; charset=utf-8"),
-    ("forms.js", include_str!("../../../assets/forms.js"), "text/javascript; charset=utf-8"),
+const ALL: [(&str, &str, &str); 12] = [
+    ("portal.css", include_str!("../../../assets/portal.css"), STYLE),
+    ("scram.js", include_str!("../../../assets/scram.js"), SCRIPT),
+    ("opaque.js", OPAQUE, SCRIPT),
+    ("forms.js", include_str!("../../../assets/forms.js"), SCRIPT),
+    ("watch.css", include_str!("../../../assets/watch.css"), STYLE),
+    ("watch.js", include_str!("../../../assets/watch.js"), SCRIPT),
+    ("gateway.js", include_str!("../../../assets/gateway.js"), SCRIPT),
+    ("player.js", include_str!("../../../assets/player.js"), SCRIPT),
+    ("meter.js", include_str!("../../../assets/meter.js"), SCRIPT),
+    ("status.js", include_str!("../../../assets/status.js"), SCRIPT),
+    ("picture.js", include_str!("../../../assets/picture.js"), SCRIPT),
+    ("words.js", include_str!("../../../assets/words.js"), SCRIPT),
 ];
+
+/// What others have written: sent as it is.
+const PLAYER: &str = "dash.js";
 
 /// Where a page finds it: the name changes with all of them, so that it may be kept for ever.
 pub(super) fn url(name: &str) -> String {
     format!("/assets/{}-{name}", version())
 }
 
-/// `GET /assets/{name}`.
+/// `GET /assets/{name}`: for everybody. There is nothing in them that is not in the program's source.
 pub(super) async fn asset(Path(name): Path<String>) -> Response {
     let plain = name.split_once('-').map_or("", |(_, plain)| plain);
+    let headers = |kind| [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    if let (PLAYER, Some(script)) = (plain, player::SCRIPT) {
+        return (headers(SCRIPT), script).into_response();
+    }
     match ALL.iter().find(|(known, ..)| *known == plain) {
+        // A script that imports another one names it without its version.
         Some((_, content, kind)) => {
-            let keep = "public, max-age=31536000, immutable";
-            // A script that imports another one names it without its version.
-            let content = content.replace("from \"./", &format!("from \"./{}-", version()));
-            ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, keep)], content).into_response()
+            (headers(kind), content.replace("from \"./", &format!("from \"./{}-", version()))).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -43,6 +61,7 @@ fn version() -> &'static str {
     VERSION.get_or_init(|| {
         let mut hash = Sha256::new();
         ALL.iter().for_each(|(_, content, _)| hash.update(content));
+        hash.update(player::SCRIPT.unwrap_or_default());
         data_encoding::HEXLOWER.encode(&hash.finalize()[..6])
     })
 }

@@ -82,9 +82,23 @@ pub(super) fn status_page(status: StatusCode, template: &impl Template) -> Respo
     response
 }
 
+/// A page that may ask gateways on its visitor's own machine, play what they send, and ask nobody else. (A policy has no way to
+/// write `[::1]`; that machine is also `localhost`.)
+pub(super) fn reaching_gateways(mut page: Response) -> Response {
+    let policy = HeaderValue::from_static(GATEWAY_POLICY);
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    page
+}
+
 /// Scripts and styles of our own files alone, forms to ourselves alone, and no frame around us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The same, but for whom it asks. `blob:` is what a script hands to the video.
+const GATEWAY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                              connect-src http://127.0.0.1:* http://localhost:*; \
+                              media-src blob: http://127.0.0.1:* http://localhost:*; \
+                              form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 #[derive(Template)]
 #[template(path = "error.html")]

@@ -1,5 +1,6 @@
-//! The Portal's pages, for people with a browser. They are made here and work as links and forms; only where a password is
-//! typed does a script run, because the password never leaves the page: the browser itself runs SCRAM and computes verifiers.
+//! The Portal's pages, for people with a browser. They are made here and work as links and forms. A script runs only where a
+//! password is typed, because the password never leaves the page (the browser itself runs SCRAM and computes verifiers), and
+//! where content is watched.
 //!
 //! Who is signed in is known by a cookie. Every form carries a token of its session. A form that is not taken comes back with
 //! what was typed, and a sentence beside the field that it is about.
@@ -11,12 +12,14 @@ mod form;
 mod frame;
 mod groups;
 mod password;
+mod player;
 mod rules;
 mod sessions;
 mod sign_in;
 mod trackers;
 mod users;
 mod view;
+mod watch;
 
 use axum::{
     Router,
@@ -39,6 +42,7 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/catalogue", get(catalogue::catalogue))
         .route("/content/{id}", get(catalogue::content))
         .route("/content/{id}/descriptor.mpd", get(catalogue::descriptor))
+        .route("/content/{id}/watch", get(watch::watch))
         .route("/content/{id}/rule", post(catalogue::rule))
         .route("/content/{id}/remove", get(catalogue::remove).post(catalogue::removed))
         .route("/sessions", get(sessions::own).post(sessions::end_own))
@@ -52,6 +56,7 @@ pub(super) fn routes() -> Router<Portal> {
         .route("/admin/trackers", get(trackers::trackers).post(trackers::set_state))
         .route("/admin/sessions", get(sessions::all).post(sessions::end_any))
         .route("/admin/audit", get(audit::log))
+        .route("/licences", get(watch::licences))
         .route("/assets/{name}", get(assets::asset))
         .method_not_allowed_fallback(unreadable)
 }
