@@ -76,9 +76,8 @@ impl Reader {
                 }
             }
         };
-        timeout(self.patience, held)
-            .await
-            .unwrap_or_else(|_| Err(ReadError::Nobody { seconds: self.patience.as_secs() }))
+        let late = ReadError::Nobody { seconds: self.patience.as_secs() };
+        timeout(self.patience, held).await.unwrap_or(Err(late))
     }
 
     /// The next bytes, as soon as there are some; `None` at the end.
