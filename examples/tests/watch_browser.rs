@@ -12,6 +12,7 @@ use common::{
 use serde_json::{Value, json};
 
 #[test]
+#[ignore = "some of its steps wait for what dash.js does too late on a busy machine; run it by itself, with --ignored"]
 fn people_watch_what_their_gateway_brings() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let player = manifest.join("player/node_modules/dashjs").exists();
