@@ -2,7 +2,7 @@
 //! comes.
 //!
 //! [`Peer`] takes swarms in; a [`Swarm`] is one of them, and hands out a [`Reader`] for each place that somebody reads at.
-//! Where readers are is what the endpoint fetches first ([`readers`]); who goes away is forgotten at once.
+//! Where readers are is what the endpoint fetches first (`readers.rs`); who goes away is forgotten at once.
 
 pub(crate) mod book;
 mod reader;
