@@ -42,7 +42,8 @@ async function look(from, begun = performance.now()) {
   element("trouble").hidden = true;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
-  player.addEventListener("quality", () => say(`The quality is now ${player.shown}`));
+  // The first one is no change, and would hide what there is to do.
+  player.addEventListener("quality", () => meter.first !== undefined && say(`The quality is now ${player.shown}`));
   player.addEventListener("failed", failed);
   offer();
   tick();
