@@ -2,7 +2,7 @@
 //!
 //! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
 //! verified, `download` asks for chunks, `upload` serves them, `announce` tells what is held, `transmit` writes datagrams,
-//! `pex` exchanges addresses.
+//! `pex` exchanges addresses, `supply` takes content that came by another way.
 //! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
 mod announce;
@@ -21,6 +21,7 @@ mod pex;
 mod receive;
 mod slab;
 mod stats;
+mod supply;
 mod swarm;
 mod timers;
 mod transmit;
@@ -61,6 +62,7 @@ use crate::{policy::Candidate, wire::ChannelId};
 pub use config::{Congestion, EndpointConfig, SwarmConfig};
 pub use event::{Event, PeerKey, Reason, SwarmKey};
 pub use stats::{PeerStats, Stats};
+pub use supply::SupplyError;
 pub use view::{Swarm, SwarmMut};
 
 /// Received bytes, borrowed for the call: one datagram, or several of `stride` bytes each (GRO).
@@ -302,6 +304,7 @@ impl Endpoint {
                 congestion,
                 learned: VecDeque::new(),
                 downloaded: 0,
+                supplied: 0,
                 uploaded: 0,
                 told_progress: false,
                 told_learned: false,

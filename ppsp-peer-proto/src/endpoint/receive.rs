@@ -10,11 +10,11 @@ use super::{Datagrams, Endpoint, Event, PeerKey, Reason, channel::Phase, timers:
 use crate::wire::{ChannelId, Format, Message, ParseError, Reader, split_channel};
 
 /// Chunks after which a batch is verified, whatever waits behind it: as much as stays in the processor's cache.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
 /// Chunks that one datagram can hold: no chunk but the last is shorter than 512 bytes.
 const MOST_IN_DATAGRAM: usize = 128;
 /// Room in a batch.
-const MAX_BATCH: usize = BATCH + MOST_IN_DATAGRAM;
+pub(super) const MAX_BATCH: usize = BATCH + MOST_IN_DATAGRAM;
 /// Hashes taken from one datagram: the peaks, and the uncles of as many chunks as a large one holds.
 const MAX_CLAIMS: usize = 1024;
 /// Hashes that a batch keeps room for.
@@ -33,21 +33,21 @@ pub(super) struct Batch<'a> {
     claims: Vec<Claim>,
 }
 
-struct Arrived<'a> {
+pub(super) struct Arrived<'a> {
     /// Slot of the channel, and who lived there when the chunk came.
-    channel: usize,
-    peer: PeerKey,
-    chunk: ChunkId,
-    timestamp: u64,
-    data: &'a [u8],
+    pub(super) channel: usize,
+    pub(super) peer: PeerKey,
+    pub(super) chunk: ChunkId,
+    pub(super) timestamp: u64,
+    pub(super) data: &'a [u8],
     /// Of `Batch::claims`.
-    claims: Range<usize>,
-    fate: Fate,
+    pub(super) claims: Range<usize>,
+    pub(super) fate: Fate,
 }
 
 /// What becomes of a chunk that came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fate {
+pub(super) enum Fate {
     Waiting,
     /// Verified and with the store. `ack`: an ACK is due, with the delay that follows from this timestamp.
     Kept {
@@ -395,7 +395,7 @@ impl Endpoint {
     }
 
     /// Something was proven: the size may be known now.
-    fn after_proof(&mut self, slot: usize, kept: Result<(), StoreError>) {
+    pub(super) fn after_proof(&mut self, slot: usize, kept: Result<(), StoreError>) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let mut result = kept;
@@ -527,7 +527,7 @@ impl Endpoint {
     }
 
     /// Hands chunks that are proven, marked [`Fate::Refused`] until then, to the store: neighbours together.
-    fn store_runs(&mut self, slot: usize, chunks: &mut [Arrived<'_>]) -> Result<(), StoreError> {
+    pub(super) fn store_runs(&mut self, slot: usize, chunks: &mut [Arrived<'_>]) -> Result<(), StoreError> {
         let Some(swarm) = self.swarms.get_mut(slot).filter(|s| !s.state.failed) else { return Ok(()) };
         let state = &mut swarm.state;
         let mut order: ArrayVec<(ChunkId, usize), MAX_BATCH> = ArrayVec::new_const();

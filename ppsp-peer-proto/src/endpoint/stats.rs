@@ -14,6 +14,8 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Chunks received, verified and stored.
     pub chunks_accepted: u64,
+    /// Chunks that the embedder supplied from elsewhere, verified and stored.
+    pub chunks_supplied: u64,
     /// Bytes of content sent.
     pub content_sent: u64,
     /// DATA messages sent.

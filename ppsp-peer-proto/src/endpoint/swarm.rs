@@ -64,6 +64,8 @@ pub(super) struct SwarmState {
     pub(super) congestion: Congestion,
     pub(super) learned: VecDeque<SocketAddr>,
     pub(super) downloaded: u64,
+    /// Bytes that the embedder had from elsewhere.
+    pub(super) supplied: u64,
     pub(super) uploaded: u64,
     /// Events of these kinds wait to be taken.
     pub(super) told_progress: bool,

@@ -49,9 +49,14 @@ impl<'a> Swarm<'a> {
         self.state.channels.iter().filter_map(|&i| channels.get(i)).filter(|c| c.is_up()).map(|c| c.key)
     }
 
-    /// Bytes of content received and accepted.
+    /// Bytes of content received from peers and accepted.
     pub fn downloaded(&self) -> u64 {
         self.state.downloaded
+    }
+
+    /// Bytes of content that came by [`Endpoint::supply`](super::Endpoint::supply).
+    pub fn supplied(&self) -> u64 {
+        self.state.supplied
     }
 
     /// Bytes of content sent.
