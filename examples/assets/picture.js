@@ -45,11 +45,12 @@ export function listPeers(body, peers) {
   );
 }
 
-/** What came from seeds and what from other peers, side by side. */
-export function drawShare(box, fromPeers, fromSeeds) {
-  const all = fromPeers + fromSeeds, edge = all ? (1000 * fromPeers) / all : 0;
-  const part = (kind, x, width) => shape("rect", { class: kind, x, y: 0, width, height: 10 });
-  box.replaceChildren(strip(all ? [part("peer", 0, edge), part("seed", edge, 1000 - edge)] : []));
+/** What came from other peers, from seeds and from the web server behind them, side by side. */
+export function drawShare(box, fromPeers, fromSeeds, fromOrigin) {
+  const all = fromPeers + fromSeeds + fromOrigin, scale = all ? 1000 / all : 0;
+  const part = (kind, x, width) => shape("rect", { class: kind, x: scale * x, y: 0, width: scale * width, height: 10 });
+  const parts = [part("peer", 0, fromPeers), part("seed", fromPeers, fromSeeds), part("origin", fromPeers + fromSeeds, fromOrigin)];
+  box.replaceChildren(strip(all ? parts : []));
 }
 
 /** One bar for the player and one for each swarm. `place` and the runs are parts of the whole. */

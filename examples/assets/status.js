@@ -26,6 +26,9 @@ export function summary({ swarms }, wanted, label) {
     uploaded: sum(ours.map((swarm) => swarm.uploaded)),
     fromSeeds: sum(ours.map((swarm) => swarm.from_seeds)),
     fromPeers: sum(ours.map((swarm) => swarm.from_peers)),
+    fromOrigin: sum(ours.map((swarm) => swarm.from_origin ?? 0)),
+    /** What is wrong with where it comes from when peers do not give it. */
+    trouble: ours.map((swarm) => swarm.origin?.trouble).find(Boolean),
     held: ours.map((swarm) => {
       const length = swarm.length ?? 0;
       const part = (place) => (length ? Math.min(place / length, 1) : 0);

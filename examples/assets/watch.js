@@ -152,10 +152,11 @@ function show(state) {
   drawPeers(element("peers"), state?.peers ?? []);
   listPeers(element("peers-table").querySelector("tbody"), state?.peers ?? []);
   if (!state) return put("peers-said", "The gateway says nothing of peers just now.");
-  const { fromPeers, fromSeeds, peers, uploaded } = state, all = fromPeers + fromSeeds;
-  drawShare(element("share"), fromPeers, fromSeeds);
-  const came = all ? `${percent(fromPeers, all)} from peers (${bytes(fromPeers)}), the rest from seeds (${bytes(fromSeeds)})` : "Nothing has come yet";
-  put("share-said", `${came}. Given to others: ${bytes(uploaded)}.`);
+  const { fromPeers, fromSeeds, fromOrigin, trouble, peers, uploaded } = state, all = fromPeers + fromSeeds + fromOrigin;
+  drawShare(element("share"), fromPeers, fromSeeds, fromOrigin);
+  const behind = fromOrigin ? `, ${percent(fromOrigin, all)} from a web server (${bytes(fromOrigin)})` : "";
+  const came = all ? `${percent(fromPeers, all)} from peers (${bytes(fromPeers)})${behind}, the rest from seeds (${bytes(fromSeeds)})` : "Nothing has come yet";
+  put("share-said", `${came}. Given to others: ${bytes(uploaded)}.${trouble ? ` The web server is of no help: ${trouble}.` : ""}`);
   const seeds = peers.filter(({ seed }) => seed).length;
   put("peers-said", peers.length ? `${many(seeds, "seed")} (square) and ${many(peers.length - seeds, "peer")} (round) are there.` : "No peer is there.");
 }

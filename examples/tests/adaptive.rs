@@ -3,10 +3,11 @@
 
 mod common;
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{fs, io::Read, net::SocketAddr, path::Path, process::Command, time::Instant};
 
 use common::{
-    Ppsp,
+    PATIENCE, Ppsp,
+    origin::{Habit, WebServer},
     player::{Player, path_of},
     system::{ALICE, MEDIA, System},
 };
@@ -51,6 +52,19 @@ fn gateway(system: &System, user: &str) -> (Ppsp, SocketAddr) {
     let addr = gateway.event("gateway")["addr"].as_str().unwrap().parse().unwrap();
     gateway.event("ready");
     (gateway, addr)
+}
+
+/// What it says of the swarm whose file is at this path, once it is so.
+fn until(addr: SocketAddr, path: &str, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+    let (end, mut player) = (Instant::now() + PATIENCE, Player::to(addr));
+    loop {
+        let status: Value = serde_json::from_slice(&player.ask("GET", "/status", &[]).body).unwrap();
+        let swarm = status["swarms"].as_array().unwrap().iter().find(|swarm| swarm["path"] == *path);
+        if let Some(swarm) = swarm.filter(|swarm| so(swarm)) {
+            return swarm.clone();
+        }
+        assert!(Instant::now() < end, "{what}: {status}");
+    }
 }
 
 /// What stands between these in a text.
@@ -184,4 +198,107 @@ fn play_opens_a_manifest() {
         .unwrap();
     let found = String::from_utf8_lossy(&probe.stdout).into_owned();
     assert!(found.contains("h264") && found.contains("aac"), "{found} {}", String::from_utf8_lossy(&probe.stderr));
+}
+
+#[test]
+fn what_peers_do_not_give_comes_from_the_origin() {
+    let system = System::start();
+    system.log_in("alice", ALICE).succeeded();
+    let args = ["gateway", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cache", "cache", "--timeout", "110s"];
+    let mut gateway = system.begin("alice", &args, "");
+    let addr: SocketAddr = gateway.event("gateway")["addr"].as_str().unwrap().parse().unwrap();
+    gateway.event("ready");
+    let web = WebServer::of(&system.place.path(""), Habit::Good);
+    let path_at_gateway = |id: &str| {
+        let play: Value =
+            serde_json::from_slice(&Player::to(addr).ask("GET", &format!("/play/{id}"), &[]).body).unwrap();
+        play["file"].as_str().unwrap().to_owned()
+    };
+
+    // Nobody has it but the web server: neither of a file, nor of a part of it.
+    let bytes = system.place.content("a film.mp4", (2 << 20) + 77);
+    let (server, id) = system.publish("a film.mp4", &["--origin", &web.url()]);
+    server.kill();
+    let path = path_at_gateway(&id);
+    let tail = Player::to(addr).ask("GET", &path, &[("Range", "bytes=-1000")]);
+    assert!(tail.status == 206 && tail.body == bytes[bytes.len() - 1000..], "{}", tail.status);
+    assert!(Player::to(addr).ask("GET", &path, &[]).body == bytes);
+    let all = bytes.len() as u64;
+    let status = until(addr, &path, "all came from there", |swarm| swarm["from_origin"] == all);
+    assert_eq!((&status["from_seeds"], &status["origin"]["url"]), (&0.into(), &web.url().into()), "{status}");
+    assert_eq!(status["origin"]["trouble"], Value::Null);
+
+    // The seed stops in the middle.
+    let bytes = system.place.content("two.mp4", 3 << 20);
+    let (server, id) = system.publish("two.mp4", &["--origin", &web.url(), "--upload-limit", "512KiB/s"]);
+    let path = path_at_gateway(&id);
+    let mut player = Player::to(addr);
+    player.send("GET", &path, &[]);
+    assert_eq!(player.head().status, 200);
+    let mut played = vec![0; 300_000];
+    player.0.read_exact(&mut played).unwrap();
+    server.kill();
+    let mut rest = vec![0; bytes.len() - played.len()];
+    player.0.read_exact(&mut rest).unwrap();
+    played.append(&mut rest);
+    assert!(played == bytes);
+    let from = |swarm: &Value, name: &str| swarm[name].as_u64().unwrap();
+    let status =
+        until(addr, &path, "both gave", |swarm| from(swarm, "from_seeds") > 0 && from(swarm, "from_origin") > 0);
+    assert!(from(&status, "from_seeds") + from(&status, "from_origin") >= bytes.len() as u64, "{status}");
+
+    // The web server lies: none of it counts, and the swarm goes on.
+    let liar = WebServer::of(&system.place.path(""), Habit::Lies);
+    let bytes = system.place.content("three.mp4", 1 << 20);
+    let (server, id) = system.publish("three.mp4", &["--origin", &liar.url()]);
+    server.kill();
+    let path = path_at_gateway(&id);
+    let mut player = Player::to(addr);
+    player.send("GET", &path, &[]);
+    let lies = |swarm: &Value| swarm["origin"]["trouble"].as_str().is_some_and(|why| why.contains("not the content"));
+    let status = until(addr, &path, "it lies", lies);
+    assert_eq!((&status["from_origin"], &status["held_bytes"]), (&0.into(), &0.into()));
+    let _server = system.publish("three.mp4", &["--origin", &liar.url()]);
+    assert_eq!(player.head().status, 200);
+    let mut played = vec![0; bytes.len()];
+    player.0.read_exact(&mut played).unwrap();
+    assert!(played == bytes);
+    assert_eq!(until(addr, &path, "a status", |_| true)["from_origin"], 0);
+}
+
+#[test]
+fn a_set_is_played_from_its_origin_alone() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let system = System::start();
+    system.log_in("alice", ALICE).succeeded();
+    let dir = system.place.path("set");
+    make_set(&dir, &["-use_timeline", "1", "-use_template", "1"]);
+    let web = WebServer::of(&dir, Habit::Good);
+    let (url, pin) = (&system.portal.url, &system.portal.pin);
+    let args =
+        ["publish", "--dash", "set/manifest.mpd", "--portal", url, "--user", "media", "--pin", pin, "--allow", "alice"];
+    let args: Vec<&str> = args.into_iter().chain(["--listen", "127.0.0.1:0", "--origin", web.url().leak()]).collect();
+    let mut server = system.begin("media", &args, MEDIA);
+    let id = server.event("published")["id"].as_str().unwrap().to_owned();
+    server.event("listening");
+    server.kill();
+    let (_gateway, addr) = gateway(&system, "alice");
+    let mut player = Player::to(addr);
+    let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
+    let bases: Vec<&str> = between(manifest.text(), "<BaseURL>", "</BaseURL>");
+    for (stream, base) in bases.iter().enumerate() {
+        for number in 1..=3 {
+            let name = format!("chunk-stream{stream}-{number:05}.m4s");
+            let path = format!("{}{name}", &base[format!("http://{addr}").len()..]);
+            let served = player.ask("GET", &path, &[]);
+            assert!(
+                served.status == 200 && served.body == fs::read(dir.join(&name)).unwrap(),
+                "{name}: {}",
+                served.status
+            );
+        }
+    }
+    assert!(web.sent() > 0);
 }

@@ -6,8 +6,15 @@ use std::{io::Read, net::SocketAddr, os::unix::fs::PermissionsExt, process::Comm
 
 use common::{
     PATIENCE, Place, Ppsp,
+    origin::{Habit, WebServer},
     player::{Answer, Player, path_of},
 };
+use ppsp_core::descriptor::Descriptor;
+use ppsp_examples::{
+    peer::{Origin, Peer, Sources, Swarm, write_hash_file},
+    store::{FileStore, Places, SeedOptions},
+};
+use ppsp_peer_proto::EndpointConfig;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -355,4 +362,98 @@ fn what_makes_no_sense_is_refused_before_anything_is_served() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     gateway(&["--listen", &addr]).failed(3, &["another program uses this port"]);
+}
+
+/// A swarm of a fresh peer that nobody is in but a web server. Without hashes the server has the file alone.
+async fn with_origin(
+    place: &Place,
+    name: &str,
+    length: usize,
+    web: &WebServer,
+    hashes: bool,
+) -> (Peer, Swarm, Vec<u8>) {
+    let bytes = place.content(name, length);
+    let options = SeedOptions::default();
+    let (seed, _) = FileStore::seed(&Places::new(&place.path(name), None), &options, &mut |_| ()).unwrap();
+    let metadata = seed.metadata();
+    if hashes {
+        write_hash_file(&seed, &place.path("")).unwrap();
+    }
+    let parts = Descriptor::of_file(name, name, "video/mp4", &metadata).parts("file").unwrap();
+    let origin = Some(Origin::new(&web.url(), &metadata, parts, None).unwrap());
+    let copy = Places::new(&place.path(&format!("copy of {name}")), None);
+    let (store, _) = FileStore::download(&copy, &metadata, &mut |_| ()).unwrap();
+    let peer = Peer::start(std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), EndpointConfig::default()).unwrap();
+    let swarm = peer.join(store, Sources { origin, ..Sources::default() }).await.unwrap();
+    (peer, swarm, bytes)
+}
+
+async fn read(swarm: &Swarm, length: usize) -> Vec<u8> {
+    let mut reader = swarm.reader(0, length as u64, PATIENCE);
+    let mut read = Vec::new();
+    while let Some(piece) = reader.next().await.unwrap() {
+        read.extend_from_slice(&piece);
+    }
+    read
+}
+
+#[test]
+fn what_an_origin_does_wrong_is_said_until_it_does_it_right() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        for (habit, said) in [
+            (Habit::All, "it knows no ranges"),
+            (Habit::All, "sends more of"),
+            (Habit::Elsewhere, "it sends us elsewhere"),
+        ] {
+            let web = WebServer::of(&place.path(""), habit);
+            let length = if said.contains("more") { 2 << 20 } else { 300_000 };
+            let name = format!("{habit:?}-{length}.mp4");
+            let (peer, swarm, bytes) = with_origin(&place, &name, length, &web, true).await;
+            let reading = async { assert!(read(&swarm, length).await == bytes, "{name}") };
+            let watching = async {
+                let trouble = || swarm.status().origin.and_then(|origin| origin.trouble).unwrap_or_default();
+                while !trouble().contains(said) {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                assert_eq!(swarm.store().held_bytes(), 0);
+                web.becomes(Habit::Good);
+                while swarm.status().origin.unwrap().trouble.is_some() {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+            };
+            let both = async { tokio::join!(reading, watching) };
+            tokio::time::timeout(PATIENCE, both).await.expect(said);
+            peer.close().await;
+        }
+    });
+}
+
+#[test]
+fn without_hashes_only_what_the_root_proves_counts() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        let web = WebServer::of(&place.path(""), Habit::Good);
+        // A single block is proven by the root.
+        let (peer, swarm, bytes) = with_origin(&place, "short.mp4", 200_001, &web, false).await;
+        let short = tokio::time::timeout(PATIENCE, read(&swarm, bytes.len())).await;
+        assert!(short.unwrap() == bytes);
+        peer.close().await;
+        let (peer, swarm, bytes) = with_origin(&place, "long.mp4", 1 << 20, &web, false).await;
+        let mut reader = swarm.reader(0, bytes.len() as u64, PATIENCE);
+        let said = async {
+            while swarm.status().origin.is_none_or(|origin| origin.trouble.is_none()) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            read = reader.next() => panic!("it was not verified: {read:?}"),
+            said = tokio::time::timeout(PATIENCE, said) => said.unwrap(),
+        }
+        assert!(swarm.status().origin.unwrap().trouble.unwrap().contains("cannot be verified"));
+        assert_eq!(swarm.store().held_bytes(), 0);
+        peer.close().await;
+    });
 }

@@ -378,6 +378,10 @@ pub struct PublishArgs {
     #[arg(long, env = set("PPSP_DASH"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
           default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
     pub dash: Option<bool>,
+    /// URL of a web server's directory where the same files lie, below which each has its name: what peers do not give in time comes
+    /// from there, verified like all else. A file with hashes is written beside FILE, and belongs there too
+    #[arg(long, env = set("PPSP_ORIGIN"), value_name = "URL")]
+    pub origin: Option<String>,
     /// Who may watch it: everyone, a user, or group:NAME; may be given more than once [default: as the rules of the group say]
     #[arg(long, env = set("PPSP_ALLOW"), value_name = "WHO", value_delimiter = ',')]
     pub allow: Vec<Who>,

@@ -103,15 +103,15 @@ impl Playing {
 async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Programme, Failure> {
     let given = resolve(&net.peer).await?;
     let mut items = Vec::new();
-    for Source { link, mime, parts, joining } in programme.sources {
+    for Source { link, mime, parts, joining, origin } in programme.sources {
         only_static(&link)?;
         let mut peers = given.clone();
         peers.extend(&link.peers);
-        if peers.is_empty() && joining.is_none() {
+        if peers.is_empty() && joining.is_none() && origin.is_none() {
             return Err(super::get::nobody_to_ask());
         }
         let trackers = joining.map(|joining| start_later(joining, link.metadata.clone()));
-        items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers })));
+        items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers, origin })));
     }
     Ok(gateway::Programme { content: programme.content, items })
 }

@@ -28,8 +28,8 @@ use crate::{
     },
     dash::{Package, Packaging},
     gateway::media_type,
-    peer::{Peer, Sources, Status, Swarm},
-    store::Observer,
+    peer::{Peer, Sources, Status, Swarm, hash_file_name, write_hash_file},
+    store::{FileStore, Observer},
 };
 
 /// `ppsp publish`.
@@ -48,7 +48,8 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
 
     let entering = async {
         let title = args.title.clone().unwrap_or_else(|| name.clone());
-        let descriptor = Descriptor::of_file(&title, &name, media_type(&name), &metadata);
+        let mut descriptor = Descriptor::of_file(&title, &name, media_type(&name), &metadata);
+        name_origin(&args, &mut descriptor, std::slice::from_ref(opened.store()), out)?;
         let entered = enter(&args, &account, &title, descriptor, out).await?;
         entered.joining(&args, &account, out).await
     };
@@ -71,6 +72,8 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
     let stem = seed.file.parent().and_then(Path::file_name).or(seed.file.file_stem()).unwrap_or_default();
     let title = args.title.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned());
     package.descriptor.set_title(&title);
+    let stores: Vec<FileStore> = package.contents.iter().map(|content| content.store.clone()).collect();
+    name_origin(args, &mut package.descriptor, &stores, out)?;
     let entered = signals.unless(enter(args, &account, &title, package.descriptor, out)).await?;
 
     let peer = Peer::start(socket, endpoint_config(&seed.net, true))?;
@@ -83,7 +86,7 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
         }
         let joining = signals.unless(entered.joining(args, &account, out)).await?;
         let trackers = joining.map(|joining| start_later(joining, metadata));
-        swarms.push(peer.join(content.store, Sources { peers: peers.clone(), trackers }).await?);
+        swarms.push(peer.join(content.store, Sources { peers: peers.clone(), trackers, origin: None }).await?);
     }
     out.say("serving until Ctrl-C");
     let mut tick = tokio::time::interval(TICK);
@@ -121,6 +124,28 @@ async fn package(args: &PublishArgs, out: &mut Output, signals: &mut Signals) ->
         packaging.run(observer)
     };
     Ok(watched(out, signals, packaging).await??)
+}
+
+/// Says in the descriptor where the files lie on a web server, and writes the hashes that belong there.
+fn name_origin(
+    args: &PublishArgs,
+    descriptor: &mut Descriptor,
+    stores: &[FileStore],
+    out: &Output,
+) -> Result<(), Failure> {
+    let Some(url) = &args.origin else { return Ok(()) };
+    let url = if url.ends_with('/') { url.clone() } else { format!("{url}/") };
+    for one in descriptor.representations() {
+        descriptor.set_origin(&one.id, Some(&url)).map_err(|e| Failure::usage(format!("--origin: {e}")))?;
+    }
+    let directory = args.seed.file.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for store in stores {
+        let written = write_hash_file(store, directory);
+        let path = written.map_err(|e| Failure::other(format!("{}: the hash file: {e}", directory.display())))?;
+        out.event("hashes", &json!({ "path": path, "url": format!("{url}{}", hash_file_name(&store.metadata())) }));
+        out.say(format_args!("{} belongs at {url}, beside the files", path.display()));
+    }
+    Ok(())
 }
 
 /// Content in the catalogue.
@@ -199,6 +224,11 @@ struct Named {
     id: String,
 }
 
+/// Where else it can be had.
+fn origins(descriptor: &Descriptor) -> Vec<Option<String>> {
+    descriptor.representations().into_iter().map(|one| one.origin).collect()
+}
+
 /// The same content under the same title, from an earlier run.
 async fn published(account: &Account, title: &str, descriptor: &Descriptor) -> Result<Option<String>, AccountError> {
     #[derive(Deserialize)]
@@ -212,7 +242,8 @@ async fn published(account: &Account, title: &str, descriptor: &Descriptor) -> R
     for content in catalogue::search(account, &words, 200).await? {
         if content.title == title && content.publisher == own {
             let details: Details = account.get(&format!("/api/v1/content/{}", path_part(&content.id))).await?;
-            if swarms.iter().all(|swarm| details.swarms.contains(swarm)) {
+            let same = swarms.iter().all(|swarm| details.swarms.contains(swarm));
+            if same && origins(&account.descriptor(&content.id).await?) == origins(descriptor) {
                 return Ok(Some(content.id));
             }
         }

@@ -50,6 +50,11 @@ impl Ready {
         self.store.metadata()
     }
 
+    /// The content.
+    pub(super) fn store(&self) -> &FileStore {
+        &self.store
+    }
+
     /// Opens its swarm, and registers at the trackers.
     pub(super) fn begin<'a>(
         self,

@@ -17,6 +17,7 @@ use crate::{
         exit::Failure,
         output::Output,
     },
+    peer::Origin,
 };
 
 /// What to fetch, and the trackers that know who has it.
@@ -27,6 +28,8 @@ pub(super) struct Source {
     /// The files that it consists of, where that is known.
     pub(super) parts: Option<Parts>,
     pub(super) joining: Option<Joining>,
+    /// A web server that has it too.
+    pub(super) origin: Option<Origin>,
 }
 
 impl Source {
@@ -51,7 +54,7 @@ impl Source {
 
     async fn of_link(link: Link, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
         let joining = Joining::of_link(net, &link, out).await?;
-        Ok(Self { link, mime: None, parts: None, joining })
+        Ok(Self { link, mime: None, parts: None, joining, origin: None })
     }
 
     async fn of_content(
@@ -71,7 +74,12 @@ impl Source {
             out.detail(title);
         }
         let parts = descriptor.parts(&one.id).ok();
-        Ok(Self { link, mime: one.mime.clone(), parts, joining })
+        let origin = one.origin.as_deref().zip(parts.clone()).and_then(|(url, parts)| {
+            // Without it there are peers still.
+            let origin = Origin::new(url, &link.metadata, parts, one.bandwidth);
+            origin.inspect_err(|error| tracing::warn!("the content's origin is of no use: {error}")).ok()
+        });
+        Ok(Self { link, mime: one.mime.clone(), parts, joining, origin })
     }
 }
 

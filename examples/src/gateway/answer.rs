@@ -184,7 +184,7 @@ impl Gateway {
     fn status(&self) -> Value {
         let swarms = self.open_swarms().into_iter().map(|(item, swarm)| {
             let status = swarm.status();
-            let (from_seeds, from_peers) = status.origins();
+            let (from_seeds, from_peers) = status.by_kind();
             let peers = status.peers.iter().map(|(addr, moved)| {
                 json!({
                     "addr": addr, "up": moved.up, "seed": moved.seed,
@@ -203,7 +203,9 @@ impl Gateway {
                 "swarm": item.id, "name": item.name, "path": item.path(), "length": swarm.length(),
                 "held_bytes": swarm.store().held_bytes(), "held": runs.collect::<Value>(), "reading": swarm.places(),
                 "downloaded": status.downloaded, "uploaded": status.uploaded,
-                "from_seeds": from_seeds, "from_peers": from_peers, "peers": peers.collect::<Value>(),
+                "from_seeds": from_seeds, "from_peers": from_peers, "from_origin": status.from_origin,
+                "origin": status.origin.as_ref().map(|origin| json!({ "url": origin.url, "trouble": origin.trouble })),
+                "peers": peers.collect::<Value>(),
             })
         });
         json!({ "swarms": swarms.collect::<Value>() })

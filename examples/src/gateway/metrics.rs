@@ -78,7 +78,7 @@ impl Collector for Looked {
         let (mut peers, mut from_seeds, mut from_peers, mut uploaded) = (0, 0, 0, 0);
         for status in self.0.open_swarms().iter().map(|(_, swarm)| swarm.status()) {
             peers += status.peers.values().filter(|moved| moved.up).count() as u64;
-            let (seeds, others) = status.origins();
+            let (seeds, others) = status.by_kind();
             (from_seeds, from_peers) = (from_seeds + seeds, from_peers + others);
             uploaded += status.uploaded;
         }

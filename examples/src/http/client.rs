@@ -51,6 +51,15 @@ impl HttpClient {
         Self::with_certificate(url, trust, insecure, None)
     }
 
+    /// A client of whatever server, in clear where the URL says so: for what is not secret, and verified by other means.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn in_clear_or_not(url: &str) -> Result<Self, HttpError> {
+        Self::build(url, Trust::System, Clear::Anywhere, None)
+    }
+
     /// The same, with a certificate for a server that asks who we are.
     ///
     /// # Errors
@@ -62,6 +71,10 @@ impl HttpClient {
         insecure: bool,
         shown: Option<&Identity>,
     ) -> Result<Self, HttpError> {
+        Self::build(url, trust, if insecure { Clear::Loopback } else { Clear::Nowhere }, shown)
+    }
+
+    fn build(url: &str, trust: Trust, clear: Clear, shown: Option<&Identity>) -> Result<Self, HttpError> {
         let bad = |what| HttpError::Url(url.to_owned(), what);
         let uri: Uri = url.parse().map_err(|_| bad("it does not parse"))?;
         let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
@@ -73,7 +86,7 @@ impl HttpClient {
             true
         } else if uri.scheme() == Some(&Scheme::HTTP) {
             let loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-            if !(insecure && loopback) {
+            if !(clear == Clear::Anywhere || clear == Clear::Loopback && loopback) {
                 return Err(HttpError::Plain(url.to_owned()));
             }
             false
@@ -204,6 +217,14 @@ fn in_words(reason: &rustls::CertificateError) -> String {
         E::NotValidForName | E::NotValidForNameContext { .. } => "it is of another name".to_owned(),
         other => format!("{other}"),
     }
+}
+
+/// Where HTTP without TLS is spoken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Clear {
+    Nowhere,
+    Loopback,
+    Anywhere,
 }
 
 use super::Pin;

@@ -2,9 +2,11 @@
 //! comes.
 //!
 //! [`Peer`] takes swarms in; a [`Swarm`] is one of them, and hands out a [`Reader`] for each place that somebody reads at.
-//! Where readers are is what the endpoint fetches first (`readers.rs`); who goes away is forgotten at once.
+//! Where readers are is what the endpoint fetches first (`readers.rs`); who goes away is forgotten at once. What peers do not give in
+//! time comes from a web server, where the content has one (`origin/`).
 
 pub(crate) mod book;
+mod origin;
 mod reader;
 mod readers;
 mod status;
@@ -26,6 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{cli::exit::Failure, net::Clock, store::FileStore, trackers::Trackers};
 
+pub use origin::{Origin, OriginStatus, hash_file_name, write_hash_file};
 pub use reader::{ReadError, Reader};
 pub use status::{Moved, Status};
 
@@ -50,6 +53,8 @@ pub struct Sources {
     pub peers: Vec<SocketAddr>,
     /// Trackers that know more.
     pub trackers: Option<StartTrackers>,
+    /// A web server with the same content, for what peers do not give in time.
+    pub origin: Option<Origin>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -91,10 +96,15 @@ impl Peer {
     /// # Errors
     ///
     /// A store whose content is not that of its swarm; a peer that has ended.
-    pub async fn join(&self, store: FileStore, sources: Sources) -> Result<Swarm, Failure> {
+    pub async fn join(&self, store: FileStore, mut sources: Sources) -> Result<Swarm, Failure> {
+        let origin = sources.origin.take().filter(|_| !store.is_finished());
         let (answer, joined) = oneshot::channel();
         _ = self.commands.send(Command::Join(store, sources, answer));
-        joined.await.unwrap_or_else(|_| Err(ended()))
+        let (key, swarm) = joined.await.unwrap_or_else(|_| Err(ended()))?;
+        if let Some(origin) = origin {
+            tokio::spawn(origin::stand_by(origin, Arc::clone(&swarm.0), key, self.commands.downgrade()));
+        }
+        Ok(swarm)
     }
 
     /// Says goodbye to peers and trackers, and makes durable what is held; for two seconds at most.

@@ -14,6 +14,15 @@ const TRAIL: Duration = Duration::from_secs(10);
 /// Most ends remembered.
 const MAX_TRAILS: usize = 4;
 
+/// Somebody who reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Reading {
+    pub(super) id: u64,
+    /// The byte it needs next, and before which it stops.
+    pub(super) at: u64,
+    pub(super) end: u64,
+}
+
 /// The readers of one swarm.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
@@ -61,6 +70,11 @@ impl Readers {
     /// Where they are.
     pub(super) fn places(&self) -> Vec<u64> {
         self.reading.values().map(|&(from, _)| from).collect()
+    }
+
+    /// All of them.
+    pub(super) fn reading(&self) -> Vec<Reading> {
+        self.reading.iter().map(|(&id, &(at, end))| Reading { id, at, end }).collect()
     }
 
     /// What is to come first, in chunks of this size: of those who read, then of those who will go on.

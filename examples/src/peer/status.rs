@@ -2,14 +2,20 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use ppsp_peer_proto::{Endpoint, SwarmKey};
 
+use super::OriginStatus;
+
 /// Peers whose bytes are counted one by one.
 const MAX_COUNTED: usize = 1024;
 
 /// How a swarm stands.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
-    /// Bytes of content received and accepted.
+    /// Bytes of content received from peers and accepted.
     pub downloaded: u64,
+    /// Bytes of content that came from its origin and were accepted.
+    pub from_origin: u64,
+    /// Its origin, where it has one.
+    pub origin: Option<OriginStatus>,
     /// Bytes of content sent.
     pub uploaded: u64,
     /// Peers, of now and before, by address.
@@ -44,6 +50,7 @@ impl Status {
     pub(super) fn update(&mut self, endpoint: &Endpoint, swarm: SwarmKey) {
         let Some(swarm) = endpoint.swarm(swarm) else { return };
         (self.downloaded, self.uploaded) = (swarm.downloaded(), swarm.uploaded());
+        self.from_origin = swarm.supplied();
         for moved in self.peers.values_mut() {
             (moved.up, moved.download_rate, moved.upload_rate) = (false, 0, 0);
         }
@@ -69,7 +76,7 @@ impl Status {
     }
 
     /// Bytes that came from seeds, and from those who were fetching themselves.
-    pub fn origins(&self) -> (u64, u64) {
+    pub fn by_kind(&self) -> (u64, u64) {
         let of =
             |seed: bool| self.peers.values().filter(|moved| moved.seed == seed).map(|moved| moved.downloaded).sum();
         (of(true), of(false))

@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ppsp_core::ChunkRange;
-use ppsp_peer_proto::{ConnectError, Endpoint, EndpointConfig, Event, Stats, SwarmConfig, SwarmKey};
+use bytes::Bytes;
+use ppsp_core::{ChunkId, ChunkRange, Claim};
+use ppsp_peer_proto::{ConnectError, Endpoint, EndpointConfig, Event, Stats, SupplyError, SwarmConfig, SwarmKey};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -37,7 +38,15 @@ const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_LEAVE: Duration = Duration::from_millis(1500);
 
 pub(super) enum Command {
-    Join(FileStore, Sources, oneshot::Sender<Result<Swarm, Failure>>),
+    Join(FileStore, Sources, oneshot::Sender<Result<(SwarmKey, Swarm), Failure>>),
+    /// Content from elsewhere.
+    Supply {
+        swarm: SwarmKey,
+        first: ChunkId,
+        data: Bytes,
+        hashes: Vec<Claim>,
+        answer: oneshot::Sender<Result<u64, SupplyError>>,
+    },
     Close(oneshot::Sender<()>),
 }
 
@@ -45,6 +54,7 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Join(..) => "Join",
+            Self::Supply { .. } => "Supply",
             Self::Close(_) => "Close",
         })
     }
@@ -107,6 +117,10 @@ impl Task<'_> {
                 biased;
                 command = self.to_do.recv() => match command {
                     Some(Command::Join(store, sources, answer)) => _ = answer.send(self.join(store, sources)),
+                    Some(Command::Supply { swarm, first, data, hashes, answer }) => {
+                        let now = self.driver.now();
+                        _ = answer.send(self.driver.endpoint.supply(now, swarm, first, &data, &hashes));
+                    }
                     Some(Command::Close(answer)) => {
                         self.close().await;
                         _ = answer.send(());
@@ -129,7 +143,7 @@ impl Task<'_> {
         }
     }
 
-    fn join(&mut self, store: FileStore, sources: Sources) -> Result<Swarm, Failure> {
+    fn join(&mut self, store: FileStore, sources: Sources) -> Result<(SwarmKey, Swarm), Failure> {
         let now = self.driver.now();
         let metadata = store.metadata();
         let mut config = SwarmConfig::new(metadata.clone());
@@ -161,7 +175,7 @@ impl Task<'_> {
         self.joined.insert(key, joined);
         self.came(key);
         self.follow(key);
-        Ok(Swarm(shared))
+        Ok((key, Swarm(shared)))
     }
 
     fn handle(&mut self, event: Event) {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod browser;
+pub mod origin;
 pub mod player;
 pub mod portal;
 pub mod postgres;
