@@ -11,6 +11,7 @@ use common::{
 };
 use ppsp_core::descriptor::Descriptor;
 use ppsp_examples::{
+    net::Socket,
     peer::{Origin, Peer, Sources, Swarm, write_hash_file},
     store::{FileStore, Places, SeedOptions},
 };
@@ -383,7 +384,8 @@ async fn with_origin(
     let origin = Some(Origin::new(&web.url(), &metadata, parts, None).unwrap());
     let copy = Places::new(&place.path(&format!("copy of {name}")), None);
     let (store, _) = FileStore::download(&copy, &metadata, &mut |_| ()).unwrap();
-    let peer = Peer::start(std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), EndpointConfig::default()).unwrap();
+    let socket = Socket::bind_group("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+    let peer = Peer::start(socket, EndpointConfig::default()).unwrap();
     let swarm = peer.join(store, Sources { origin, ..Sources::default() }).await.unwrap();
     (peer, swarm, bytes)
 }
@@ -414,6 +416,7 @@ fn what_an_origin_does_wrong_is_said_until_it_does_it_right() {
             let reading = async { assert!(read(&swarm, length).await == bytes, "{name}") };
             let watching = async {
                 let trouble = || swarm.status().origin.and_then(|origin| origin.trouble).unwrap_or_default();
+                eprintln!("{habit:?} {:?}", swarm.status());
                 while !trouble().contains(said) {
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 }

@@ -79,9 +79,8 @@ impl Endpoint {
         if !data.len().is_multiple_of(chunk_size) && range.last() != all.last() {
             return Err(SupplyError::Misshapen);
         }
-        let mut taken = 0;
-        let mut wrong = None;
-        // Each node that the chunks fill, as tall as they come.
+        // The tree of each node that the chunks fill, as tall as they come.
+        let mut trees: Vec<(Bin, &[u8], Vec<Claim>)> = Vec::new();
         for node in Bin::cover(range) {
             let bytes = |chunk: ChunkId| (chunk - first) as usize * chunk_size;
             let end = bytes(node.last_chunk() + 1).min(data.len());
@@ -94,12 +93,23 @@ impl Endpoint {
             };
             builder.push(below, &mut sink);
             builder.finish(&mut sink);
+            trees.push((node, below, tree));
+        }
+        let tops = |(node, _, tree): &(Bin, _, Vec<Claim>)| tree.iter().rfind(|claim| claim.node == *node).copied();
+        let tops: Vec<Claim> = trees.iter().filter_map(tops).collect();
+        if range == all {
+            // Then these are the peaks.
+            self.offer(slot, &tops);
+        }
+        let (mut taken, mut wrong) = (0, None);
+        for (node, below, tree) in &trees {
             // The tallest first, for all groups; then the nodes of each group.
             let mut above: Vec<Claim> = tree.iter().filter(|claim| claim.node.height() >= TOP).copied().collect();
+            above.extend_from_slice(&tops);
             above.extend_from_slice(hashes);
             let group = (1usize << TOP).saturating_mul(chunk_size);
             for (chunk, bytes) in (node.first_chunk()..).step_by(1 << TOP).zip(pieces(below, group)) {
-                let top = Bin::at(TOP.min(node.height()), chunk).unwrap_or(node);
+                let top = Bin::at(TOP.min(node.height()), chunk).unwrap_or(*node);
                 let inside = |claim: &&Claim| claim.node.height() < TOP && top.contains(claim.node);
                 let inside: Vec<Claim> = tree.iter().filter(inside).copied().collect();
                 let part = self.supply_group(now, slot, chunk, bytes, [&inside, &above]);
@@ -322,6 +332,13 @@ mod tests {
         assert_eq!(endpoint.supply(NOW, key, 8, data, &good), Ok(8));
         assert_eq!(endpoint.supply(NOW, key, 0, bytes_of(&content, 0, 8), &[]), Ok(8), "fills a known node");
         assert_eq!(endpoint.supply(NOW, key, 8, &lie, &[]), Ok(0), "it is held");
+
+        // All of it needs no hash but the root.
+        let (mut endpoint, key) = empty(&metadata);
+        let mut lie = content.clone();
+        lie[0] ^= 1;
+        assert_eq!(endpoint.supply(NOW, key, 0, &lie, &[]), Err(SupplyError::Unproven));
+        assert_eq!(endpoint.supply(NOW, key, 0, &content, &[]), Ok(tree.chunks));
     }
 
     /// A seed and a leecher, connected, in a network without delay.
