@@ -11,6 +11,7 @@ use common::{
     player::{Player, path_of},
     system::{ALICE, MEDIA, System},
 };
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Is there an ffmpeg? In CI there has to be.
@@ -251,14 +252,14 @@ fn what_peers_do_not_give_comes_from_the_origin() {
     let liar = WebServer::of(&system.place.path(""), Habit::Lies);
     let bytes = system.place.content("three.mp4", 1 << 20);
     let (server, id) = system.publish("three.mp4", &["--origin", &liar.url()]);
-    server.kill();
+    server.signal(Signal::STOP);
     let path = path_at_gateway(&id);
     let mut player = Player::to(addr);
     player.send("GET", &path, &[]);
     let lies = |swarm: &Value| swarm["origin"]["trouble"].as_str().is_some_and(|why| why.contains("not the content"));
     let status = until(addr, &path, "it lies", lies);
     assert_eq!((&status["from_origin"], &status["held_bytes"]), (&0.into(), &0.into()));
-    let _server = system.publish("three.mp4", &["--origin", &liar.url()]);
+    server.signal(Signal::CONT);
     assert_eq!(player.head().status, 200);
     let mut played = vec![0; bytes.len()];
     player.0.read_exact(&mut played).unwrap();
