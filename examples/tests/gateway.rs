@@ -242,9 +242,17 @@ fn viewers_carry_each_other() {
     let from_peers: u64 = gateways.iter().map(|one| one.status()["swarms"][0]["from_peers"].as_u64().unwrap()).sum();
     assert!(from_peers > 0, "the seed gave all of it");
     let metrics = gateways[0].get("/metrics", &[]);
-    for line in
-        ["ppsp_gateway_bytes_total 4194304", "ppsp_gateway_first_byte_seconds_count 1", "ppsp_gateway_offload_ratio"]
-    {
+    for line in [
+        "ppsp_gateway_bytes_total 4194304",
+        "ppsp_ttff_seconds_count 1",
+        "ppsp_offload_ratio ",
+        "ppsp_stalls_total ",
+        "ppsp_continuity_ratio ",
+        "ppsp_connections ",
+        "ppsp_chunks_total{result=\"good\"} ",
+        "ppsp_content_bytes_total{direction=\"out\"}",
+        "ppsp_received_bytes_total{source=\"peer\"}",
+    ] {
         assert!(metrics.text().contains(line), "{line}: {}", metrics.text());
     }
 }
@@ -394,7 +402,7 @@ async fn read(swarm: &Swarm, length: usize) -> Vec<u8> {
     let mut reader = swarm.reader(0, length as u64, PATIENCE);
     let mut read = Vec::new();
     while let Some(piece) = reader.next().await.unwrap() {
-        read.extend_from_slice(&piece);
+        read.extend_from_slice(&piece.bytes);
     }
     read
 }
@@ -453,4 +461,34 @@ fn without_hashes_only_what_the_root_proves_counts() {
         assert_eq!(swarm.store().held_bytes(), 0);
         peer.close().await;
     });
+}
+
+#[test]
+fn seed_and_get_show_what_they_count() {
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", MIB);
+    let mut seed = place.start(["seed", "movie.mp4", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
+    let url = seed.event("metrics")["url"].as_str().unwrap().to_owned();
+    let link = seed.link();
+    let args =
+        ["get", &link, "-o", "copy.mp4", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--seed-after"];
+    let mut get = place.start(args);
+    let of_get = get.event("metrics")["url"].as_str().unwrap().to_owned();
+    get.event("complete");
+    for (url, lines) in [
+        (url, ["ppsp_content_bytes_total{direction=\"out\"} 1048576", "ppsp_connections 1"]),
+        (of_get, ["ppsp_received_bytes_total{source=\"seed\"} 1048576", "ppsp_chunks_total{result=\"good\"} 1024"]),
+    ] {
+        let addr: SocketAddr = url.split('/').nth(2).unwrap().parse().unwrap();
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            let metrics = Player::to(addr).ask("GET", "/metrics", &[]);
+            if lines.iter().all(|line| metrics.text().contains(line)) {
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "{lines:?}: {}", metrics.text());
+        }
+        assert_eq!(Player::to(addr).ask("GET", "/", &[]).status, 404);
+    }
+    assert!(place.read("copy.mp4") == bytes);
 }

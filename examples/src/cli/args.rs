@@ -201,6 +201,9 @@ pub struct SeedArgs {
     /// UDP address and port to listen on [default: port 6778 of all addresses, if it is free; else any free port]
     #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
     pub listen: Option<Listen>,
+    /// TCP address and port to serve counters for Prometheus on, at /metrics, without TLS [default: nowhere]
+    #[arg(long, env = set("PPSP_METRICS_LISTEN"), value_name = "ADDR")]
+    pub metrics_listen: Option<Listen>,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
@@ -231,6 +234,9 @@ pub struct GetArgs {
     /// UDP address and port to listen on [default: any free port of all addresses]
     #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
     pub listen: Option<Listen>,
+    /// TCP address and port to serve counters for Prometheus on, at /metrics, without TLS [default: nowhere]
+    #[arg(long, env = set("PPSP_METRICS_LISTEN"), value_name = "ADDR")]
+    pub metrics_listen: Option<Listen>,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,

@@ -39,6 +39,7 @@ pub struct ConfigFile {
     addressing: Option<AddressingName>,
     rehash: Option<bool>,
     sockets: Option<u16>,
+    metrics_listen: Option<Listen>,
     output: Option<std::path::PathBuf>,
     seed_after: Option<SeedAfter>,
     timeout: Option<Span>,
@@ -87,6 +88,7 @@ impl ConfigFile {
         args.addressing = args.addressing.or(self.addressing);
         args.rehash = args.rehash.or(self.rehash);
         args.sockets = args.sockets.or(self.sockets);
+        args.metrics_listen = args.metrics_listen.or(self.metrics_listen);
         args.listen = args.listen.or(self.listen);
         self.fill_net(&mut args.net);
     }
@@ -96,6 +98,7 @@ impl ConfigFile {
         args.representation = args.representation.take().or(self.representation.take());
         args.output = args.output.take().or(self.output.take());
         args.seed_after = args.seed_after.or(self.seed_after);
+        args.metrics_listen = args.metrics_listen.or(self.metrics_listen);
         args.timeout = args.timeout.or(self.timeout);
         args.listen = args.listen.or(self.listen);
         self.fill_net(&mut args.net);
@@ -182,6 +185,9 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 # Sockets that 'ppsp seed' serves from, each with a thread of its own. They share the port; each has an equal part of the
 # limits above, and a peer has to do with one of them.
 #sockets = 1
+
+# Serve counters for Prometheus at /metrics of this TCP address, without TLS. Default: nowhere.
+#metrics-listen = "127.0.0.1:9184"
 
 # File or directory that 'ppsp get' writes to. Without it: the name in the link.
 #output = "/srv/video/"

@@ -7,7 +7,7 @@ use ppsp_core::Link;
 use serde_json::json;
 
 use super::{
-    only_static,
+    metrics, only_static,
     opening::watched,
     seed::tell_opened,
     session::{Goal, Session, add_usage, bind, bind_any, resolve},
@@ -58,7 +58,9 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     } else if nobody {
         return Err(nobody_to_ask());
     }
+    let shown = metrics::show(args.metrics_listen, out).await?;
     let mut session = Session::open(out, &mut signals, &args.net, store, sockets)?;
+    session.show(shown);
     session.give_peers(&peers);
     if let Some(joining) = joining {
         let addr = session.local_addr().map_err(Failure::other)?;

@@ -11,6 +11,7 @@ mod get;
 mod info;
 mod login;
 mod membership;
+mod metrics;
 mod opening;
 mod play;
 mod playing;

@@ -11,6 +11,7 @@ use super::{
     catalogue,
     content::allow,
     membership::{Joining, check_flags},
+    metrics,
     opening::watched,
     playing::start_later,
     seed::{open, options, sockets},
@@ -28,7 +29,7 @@ use crate::{
     },
     dash::{Package, Packaging},
     gateway::media_type,
-    peer::{Peer, Sources, Status, Swarm, hash_file_name, write_hash_file},
+    peer::{Figures, Peer, Sources, Status, Swarm, hash_file_name, write_hash_file},
     store::{FileStore, Observer},
 };
 
@@ -54,7 +55,9 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
         entered.joining(&args, &account, out).await
     };
     let joining = signals.unless(entering).await?;
+    let shown = metrics::show(args.seed.metrics_listen, out).await?;
     let mut session = opened.begin(&args.seed, joining, out, &mut signals)?;
+    session.show(shown);
     session.out.say("serving until Ctrl-C");
     session.run(Goal::Serve { until: None }).await
 }
@@ -76,6 +79,7 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
     name_origin(args, &mut package.descriptor, &stores, out)?;
     let entered = signals.unless(enter(args, &account, &title, package.descriptor, out)).await?;
 
+    let shown = metrics::show(seed.metrics_listen, out).await?;
     let peer = Peer::start(socket, endpoint_config(&seed.net, true))?;
     out.listening(peer.addr());
     let mut swarms: Vec<Swarm> = Vec::new();
@@ -95,6 +99,9 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
         tokio::select! {
             () = signals.any() => break,
             _ = tick.tick() => {
+                if let Some(shown) = &shown {
+                    metrics::update(shown, Figures::of(&peer, &swarms));
+                }
                 let all: Vec<Status> = swarms.iter().map(Swarm::status).collect();
                 let links: BTreeSet<_> =
                     all.iter().flat_map(|one| one.peers.iter()).filter(|(_, peer)| peer.up).map(|(addr, _)| addr).collect();

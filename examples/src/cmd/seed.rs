@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     membership::{Joining, check_flags},
+    metrics,
     opening::watched,
     session::{Goal, Session, add_usage, bind, bind_any, resolve},
     signals::Signals,
@@ -28,7 +29,9 @@ pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure>
     link.trackers.clone_from(&args.net.tracker);
     let joining = signals.unless(Joining::of_link(&args.net, &link, Some(out))).await?;
     link.peers = local_addresses(ready.addr);
+    let shown = metrics::show(args.metrics_listen, out).await?;
     let mut session = ready.begin(&args, joining, out, &mut signals)?;
+    session.show(shown);
     let mut fields = json!({ "link": link.to_string() });
     add_usage(&mut fields);
     session.out.link(&link.to_string(), &fields);

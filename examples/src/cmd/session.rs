@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    metrics::{self, Shown},
     signals::Signals,
     usage,
     workers::{self, Tally, Told, Workers},
@@ -28,7 +29,10 @@ use crate::{
         units::HostPort,
     },
     net::{Clock, Driver, Socket},
-    peer::book::{PeerBook, explain, name},
+    peer::{
+        Figures, Status,
+        book::{PeerBook, explain, name},
+    },
     store::{FileError, FileStore},
     trackers::{self, Trackers},
 };
@@ -71,6 +75,9 @@ pub(super) struct Session<'a> {
     own: Tally,
     /// What all endpoints have done.
     tally: Tally,
+    /// Of the swarm here, while somebody looks at counters.
+    status: Status,
+    shown: Option<Shown>,
     workers: Workers,
     trackers: Option<Trackers>,
     /// What the trackers said last that was of no help.
@@ -111,6 +118,8 @@ impl<'a> Session<'a> {
             samples: VecDeque::new(),
             own: Tally::default(),
             tally: Tally::default(),
+            status: Status::default(),
+            shown: None,
             workers,
             trackers: None,
             no_help: None,
@@ -124,6 +133,11 @@ impl<'a> Session<'a> {
     pub(super) fn give_peers(&mut self, peers: &[SocketAddr]) {
         let own = self.driver.local_addr().ok();
         peers.iter().filter(|&&addr| Some(addr) != own).for_each(|&addr| self.book.give(addr, Instant::now()));
+    }
+
+    /// Where counters are shown from now on.
+    pub(super) fn show(&mut self, shown: Option<Shown>) {
+        self.shown = shown;
     }
 
     /// Trackers that are asked for peers and told about us, from now on.
@@ -267,12 +281,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn tell_metrics(&mut self) {
+        let Some(shown) = &self.shown else { return };
+        self.status.update(&self.driver.endpoint, self.swarm);
+        let stats = *self.driver.endpoint.stats();
+        let mut figures = Figures { udp: self.tally.udp, stats, ..Figures::default() };
+        figures.add(&self.status);
+        // Of all sockets.
+        (figures.connections, figures.sent) = (self.tally.peers as u64, self.tally.uploaded);
+        metrics::update(shown, figures);
+    }
+
     /// What is due now and then. `true`: the goal is reached.
     async fn tick(&mut self, goal: Goal) -> Result<bool, Failure> {
         let now = Instant::now();
         let progress = self.measure(now);
         self.out.progress(matches!(goal, Goal::Fetch { .. }), &progress);
         self.tell_trackers(goal, &progress);
+        self.tell_metrics();
         self.checkpoint(now).await?;
         match goal {
             Goal::Serve { until } => Ok(until.is_some_and(|until| until <= now)),

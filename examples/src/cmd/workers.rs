@@ -37,6 +37,8 @@ pub(super) struct Tally {
     pub(super) uploaded: u64,
     /// Bytes from and to each peer, as far as known, of the first `MAX_ACCOUNTS` peers.
     pub(super) moved: BTreeMap<SocketAddr, (u64, u64)>,
+    /// Bytes in datagrams, in and out.
+    pub(super) udp: (u64, u64),
     /// Datagrams.
     pub(super) network: Counters,
 }
@@ -45,6 +47,8 @@ impl Tally {
     /// Looks at an endpoint again. A swarm that is closed keeps what it had.
     pub(super) fn update(&mut self, driver: &Driver, swarm: SwarmKey) {
         self.network = driver.socket().counters();
+        let stats = driver.endpoint.stats();
+        self.udp = (stats.bytes_in, stats.bytes_out);
         let Some(swarm) = driver.endpoint.swarm(swarm) else { return };
         (self.downloaded, self.uploaded) = (swarm.downloaded(), swarm.uploaded());
         self.peers = 0;
@@ -64,6 +68,7 @@ impl Tally {
         self.downloaded += other.downloaded;
         self.uploaded += other.uploaded;
         self.network.add(&other.network);
+        self.udp = (self.udp.0 + other.udp.0, self.udp.1 + other.udp.1);
         for (addr, (down, up)) in &other.moved {
             let moved = self.moved.entry(*addr).or_default();
             *moved = (moved.0 + down, moved.1 + up);

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::metrics::Metrics;
-use crate::peer::{ReadError, Reader};
+use crate::peer::{Piece, ReadError, Reader};
 
 /// The body of an answer: something short, or content while it comes. Whoever drops it wishes nothing any more.
 pub enum Answered {
@@ -41,13 +41,15 @@ impl fmt::Debug for Answered {
     }
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Reader, Result<Option<Bytes>, ReadError>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Reader, Result<Option<Piece>, ReadError>)> + Send>>;
 
 /// Content, a piece at a time: the next one is read when the one before is sent.
 pub struct Content {
     reader: Option<Reader>,
     reading: Option<Reading>,
     left: u64,
+    /// Nothing was sent yet.
+    first: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -55,7 +57,7 @@ impl Content {
     /// All that this reader has to read, of so many bytes.
     pub(super) fn new(reader: Reader, length: u64, metrics: Arc<Metrics>) -> Self {
         metrics.readers.inc();
-        Self { reader: Some(reader), reading: None, left: length, metrics }
+        Self { reader: Some(reader), reading: None, left: length, first: true, metrics }
     }
 }
 
@@ -86,12 +88,12 @@ impl Body for Answered {
         content.reading = None;
         match read {
             Ok(Some(piece)) => {
-                content.left -= piece.len() as u64;
-                content.metrics.bytes.inc_by(piece.len() as u64);
+                content.left -= piece.bytes.len() as u64;
+                content.metrics.read(&piece, std::mem::take(&mut content.first));
                 if content.left > 0 {
                     content.reader = Some(reader);
                 }
-                Poll::Ready(Some(Ok(Frame::data(piece))))
+                Poll::Ready(Some(Ok(Frame::data(piece.bytes))))
             }
             Ok(None) => Poll::Ready(None),
             Err(error) => {

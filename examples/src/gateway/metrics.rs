@@ -1,26 +1,24 @@
 //! What the gateway counts, for Prometheus. No names and no addresses.
 
-use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::Histogram,
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
 use super::Gateway;
+use crate::peer::{Figures, Piece, registry_of};
+
+/// A player that waited longer in the middle stood still, most likely.
+const STALL: Duration = Duration::from_millis(500);
+
+type Labelled<N> = Family<[(&'static str, &'static str); 1], N>;
 
 /// The counters of one gateway.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    pub(super) requests: Family<[(&'static str, &'static str); 1], Counter>,
+    pub(super) requests: Labelled<Counter>,
     /// Bytes of content handed to players.
     pub(super) bytes: Counter,
     /// Players that are being served.
@@ -29,6 +27,11 @@ pub(super) struct Metrics {
     pub(super) broken: Counter,
     /// From a request to its first byte.
     pub(super) first_byte: Histogram,
+    /// Waits in the middle, and their seconds.
+    stalls: Counter,
+    stalled: Counter<f64, std::sync::atomic::AtomicU64>,
+    /// Chunks by whether they were there when a reader came to them.
+    reads: Labelled<Counter>,
 }
 
 impl Default for Metrics {
@@ -40,6 +43,9 @@ impl Default for Metrics {
             readers: Gauge::default(),
             broken: Counter::default(),
             first_byte: Histogram::new(seconds),
+            stalls: Counter::default(),
+            stalled: Counter::default(),
+            reads: Family::default(),
         }
     }
 }
@@ -55,63 +61,38 @@ impl Metrics {
         self.requests.get_or_create(&[("answer", class)]).inc();
     }
 
+    /// A piece goes to a player; the wait before its `first` is how it begins.
+    pub(super) fn read(&self, piece: &Piece, first: bool) {
+        self.bytes.inc_by(piece.bytes.len() as u64);
+        let found = if piece.waited.is_zero() { "there" } else { "awaited" };
+        self.reads.get_or_create(&[("chunk", found)]).inc_by(piece.chunks);
+        if !first && piece.waited > STALL {
+            self.stalls.inc();
+            self.stalled.inc_by(piece.waited.as_secs_f64());
+        }
+    }
+
     /// All of them, and those of the peer behind.
     pub(super) fn registry(&self, gateway: &Gateway) -> Registry {
-        let mut registry = Registry::with_prefix("ppsp_gateway");
-        registry.register("requests", "Requests by the class of their answer", self.requests.clone());
-        registry.register("bytes", "Bytes of content handed to players", self.bytes.clone());
-        registry.register("readers", "Answers with content that are under way", self.readers.clone());
-        registry.register("broken", "Answers that broke off because content did not come", self.broken.clone());
-        registry.register("first_byte_seconds", "From a request to its first byte of content", self.first_byte.clone());
-        registry.register_collector(Box::new(Looked(gateway.clone())));
+        let peer = gateway.clone();
+        let mut registry = registry_of(move || {
+            let swarms: Vec<_> = peer.open_swarms().into_iter().map(|(_, swarm)| swarm).collect();
+            Figures::of(peer.peer(), &swarms)
+        });
+        registry.register("ttff_seconds", "From a request to its first byte of content", self.first_byte.clone());
+        registry.register("stalls", "Waits of more than half a second after the first byte", self.stalls.clone());
+        registry.register("stall_seconds", "What these waits took in all", self.stalled.clone());
+        registry.register("reads", "Chunks by whether they were there when a player came to them", self.reads.clone());
+        let count = |found| self.reads.get_or_create(&[("chunk", found)]).get();
+        let (there, awaited) = (count("there"), count("awaited"));
+        let continuity = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        continuity.set(if there + awaited == 0 { 1.0 } else { there as f64 / (there + awaited) as f64 });
+        registry.register("continuity_ratio", "Part of these chunks that were there", continuity);
+        let gateway = registry.sub_registry_with_prefix("gateway");
+        gateway.register("requests", "Requests by the class of their answer", self.requests.clone());
+        gateway.register("bytes", "Bytes of content handed to players", self.bytes.clone());
+        gateway.register("readers", "Answers with content that are under way", self.readers.clone());
+        gateway.register("broken", "Answers that broke off because content did not come", self.broken.clone());
         registry
     }
-}
-
-/// Reads what the peer counts anyway.
-#[derive(Debug)]
-struct Looked(Gateway);
-
-impl Collector for Looked {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let stats = self.0.peer().stats();
-        let (mut peers, mut from_seeds, mut from_peers, mut uploaded) = (0, 0, 0, 0);
-        for status in self.0.open_swarms().iter().map(|(_, swarm)| swarm.status()) {
-            peers += status.peers.values().filter(|moved| moved.up).count() as u64;
-            let (seeds, others) = status.by_kind();
-            (from_seeds, from_peers) = (from_seeds + seeds, from_peers + others);
-            uploaded += status.uploaded;
-        }
-        let gauge = ConstGauge::new(peers);
-        gauge.encode(encoder.encode_descriptor("peers", "Peers connected to", None, gauge.metric_type())?)?;
-        let all = from_seeds + from_peers;
-        let offload = ConstGauge::new(if all == 0 { 0.0 } else { from_peers as f64 / all as f64 });
-        let what = "Part of the content received that came from peers who were fetching it too";
-        offload.encode(encoder.encode_descriptor("offload_ratio", what, None, offload.metric_type())?)?;
-        let content = [("from_seeds", from_seeds), ("from_peers", from_peers), ("to_peers", uploaded)];
-        family(&mut encoder, "content_bytes", "Bytes of content by direction", "direction", content)?;
-        let udp = [("in", stats.bytes_in), ("out", stats.bytes_out)];
-        family(&mut encoder, "udp_bytes", "Bytes in datagrams by direction", "direction", udp)?;
-        let chunks = [
-            ("accepted", stats.chunks_accepted),
-            ("corrupt", stats.dropped_corrupt),
-            ("unproven", stats.dropped_unproven),
-            ("duplicate", stats.dropped_duplicate),
-            ("unrequested", stats.dropped_unrequested),
-            ("late", stats.requests_lapsed),
-        ];
-        family(&mut encoder, "chunks", "Chunks by what became of them", "result", chunks)
-    }
-}
-
-fn family(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    counts: impl IntoIterator<Item = (&'static str, u64)>,
-) -> fmt::Result {
-    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    let mut counts = counts.into_iter();
-    counts.try_for_each(|(value, count)| ConstCounter::new(count).encode(encoder.encode_family(&[(label, value)])?))
 }

@@ -6,6 +6,7 @@
 //! time comes from a web server, where the content has one (`origin/`).
 
 pub(crate) mod book;
+mod metrics;
 mod origin;
 mod reader;
 mod readers;
@@ -28,8 +29,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{cli::exit::Failure, net::Clock, store::FileStore, trackers::Trackers};
 
+pub use metrics::{Figures, registry_of};
 pub use origin::{Origin, OriginStatus, hash_file_name, write_hash_file};
-pub use reader::{ReadError, Reader};
+pub use reader::{Piece, ReadError, Reader};
 pub use status::{Moved, Status};
 
 use readers::Readers;

@@ -1,14 +1,30 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Shared, State};
 
-/// Most that is read at once, and so what a reader takes of memory.
+/// Most that is read at once: it stays in the processor's cache until it is sent.
 const PIECE: usize = 256 << 10;
+/// Pieces whose memory is used again; with what is being sent, that is what a reader takes of memory.
+const KEPT: usize = 2;
 /// The endpoint is told after so many bytes that a reader has moved.
 const STEP: u64 = 64 << 10;
+
+/// What comes next.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Its bytes, at least one.
+    pub bytes: Bytes,
+    /// Chunks that these are of.
+    pub chunks: u64,
+    /// How long the first of them was waited for since the piece before.
+    pub waited: Duration,
+}
 
 /// Why content cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,8 +51,10 @@ pub struct Reader {
     end: u64,
     told: u64,
     patience: Duration,
-    /// How often what came next was not there yet.
-    waits: u64,
+    /// How long what comes next was waited for.
+    waited: Duration,
+    /// Pieces handed out: once they are sent, their memory is used again.
+    handed: Vec<Bytes>,
 }
 
 impl Reader {
@@ -44,7 +62,7 @@ impl Reader {
         let id = swarm.readers().add(from, end);
         swarm.stir();
         let state = swarm.state.subscribe();
-        Self { swarm, state, id, at: from, end, told: from, patience, waits: 0 }
+        Self { swarm, state, id, at: from, end, told: from, patience, waited: Duration::ZERO, handed: Vec::new() }
     }
 
     /// Waits until the next byte is held; `false` at the end.
@@ -60,7 +78,7 @@ impl Reader {
         if self.swarm.store.held_from(self.at) > 0 {
             return Ok(true);
         }
-        self.waits += 1;
+        let since = Instant::now();
         self.tell();
         let (swarm, state, at) = (&self.swarm, &mut self.state, self.at);
         let held = async {
@@ -77,7 +95,9 @@ impl Reader {
             }
         };
         let late = ReadError::Nobody { seconds: self.patience.as_secs() };
-        timeout(self.patience, held).await.unwrap_or(Err(late))
+        let held = timeout(self.patience, held).await.unwrap_or(Err(late));
+        self.waited += since.elapsed();
+        held
     }
 
     /// The next bytes, as soon as there are some; `None` at the end.
@@ -85,34 +105,54 @@ impl Reader {
     /// # Errors
     ///
     /// [`ReadError`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+    pub async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         if !self.ready().await? {
             return Ok(None);
         }
         let (store, at) = (self.swarm.store.clone(), self.at);
         let length = (self.end - at).min(PIECE as u64) as usize;
-        // The disk may take its time.
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut piece = BytesMut::zeroed(length);
-            let read = store.read_at(at, &mut piece)?;
-            piece.truncate(read);
-            Ok::<_, crate::store::FileError>(piece.freeze())
-        });
-        let failed = |e: &dyn std::fmt::Display| ReadError::Failed(e.to_string());
-        let piece = reading.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        let mut piece = self.memory(length);
+        // What the system has at hand needs no other thread. The disk may take its time.
+        let piece = match store.read_at_hand(at, &mut piece) {
+            Some(read) => {
+                piece.truncate(read);
+                piece.freeze()
+            }
+            None => {
+                let reading = tokio::task::spawn_blocking(move || {
+                    let read = store.read_at(at, &mut piece)?;
+                    piece.truncate(read);
+                    Ok::<_, crate::store::FileError>(piece.freeze())
+                });
+                let failed = |e: &dyn std::fmt::Display| ReadError::Failed(e.to_string());
+                reading.await.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?
+            }
+        };
         if piece.is_empty() {
             return Err(ReadError::Failed("content that was held is gone".to_owned()));
         }
+        self.handed.push(piece.clone());
         self.at += piece.len() as u64;
         if self.at - self.told >= STEP || self.at == self.end {
             self.tell();
         }
-        Ok(Some(piece))
+        let chunks = (piece.len() as u64).div_ceil(u64::from(self.swarm.metadata.chunk_size).max(1));
+        Ok(Some(Piece { bytes: piece, chunks, waited: std::mem::take(&mut self.waited) }))
     }
 
-    /// How often it had to wait.
-    pub fn waits(&self) -> u64 {
-        self.waits
+    /// Room for a piece: that of one which is sent, if there is one. To fill fresh memory costs about as much as to read into it.
+    fn memory(&mut self, length: usize) -> BytesMut {
+        let sent = self.handed.iter().position(Bytes::is_unique).map(|at| self.handed.remove(at));
+        if self.handed.len() >= KEPT {
+            self.handed.remove(0);
+        }
+        match sent.and_then(|sent| sent.try_into_mut().ok()) {
+            Some(mut memory) => {
+                memory.resize(length, 0);
+                memory
+            }
+            None => BytesMut::zeroed(length),
+        }
     }
 
     fn tell(&mut self) {

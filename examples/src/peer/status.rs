@@ -47,7 +47,7 @@ pub struct Moved {
 
 impl Status {
     /// Looks at the endpoint again.
-    pub(super) fn update(&mut self, endpoint: &Endpoint, swarm: SwarmKey) {
+    pub(crate) fn update(&mut self, endpoint: &Endpoint, swarm: SwarmKey) {
         let Some(swarm) = endpoint.swarm(swarm) else { return };
         (self.downloaded, self.uploaded) = (swarm.downloaded(), swarm.uploaded());
         self.from_origin = swarm.supplied();

@@ -1,6 +1,8 @@
 //! Content as bytes, for those who play it while it comes.
 
-use std::os::unix::fs::FileExt;
+#[cfg(target_os = "linux")]
+use std::io::IoSliceMut;
+use std::{fs::File, os::unix::fs::FileExt};
 
 use ppsp_core::RangeSet;
 
@@ -15,6 +17,14 @@ impl FileStore {
     /// How many bytes from `offset` on are held without a gap.
     pub fn held_from(&self, offset: u64) -> u64 {
         self.inner().held_from(offset)
+    }
+
+    /// Copies content from `offset` on to the front of `out` as far as the system has it in memory, and says how many bytes. `None`
+    /// where there is something to wait for, or where that cannot be told: then [`read_at`](Self::read_at) says what it is.
+    pub fn read_at_hand(&self, offset: u64, out: &mut [u8]) -> Option<usize> {
+        let finished = self.shared.finished.get()?;
+        let left = finished.length.saturating_sub(offset).min(out.len() as u64) as usize;
+        read_now(&finished.content, out.get_mut(..left)?, offset).filter(|&read| read > 0)
     }
 
     /// Copies what is held from `offset` on to the front of `out`, and says how many bytes: none where the first is not held.
@@ -47,6 +57,18 @@ impl FileStore {
         }
         Ok(done)
     }
+}
+
+/// Reads without waiting, where the system knows how to.
+#[cfg(target_os = "linux")]
+fn read_now(file: &File, out: &mut [u8], offset: u64) -> Option<usize> {
+    let mut out = [IoSliceMut::new(out)];
+    rustix::io::preadv2(file, &mut out, offset, rustix::io::ReadWriteFlags::NOWAIT).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_now(_: &File, _: &mut [u8], _: u64) -> Option<usize> {
+    None
 }
 
 impl Inner {
