@@ -12,7 +12,7 @@ use common::{
 use ppsp_core::descriptor::Descriptor;
 use ppsp_examples::{
     net::Socket,
-    peer::{Origin, Peer, Sources, Swarm, write_hash_file},
+    peer::{Above, Origin, Peer, Sources, Swarm, write_hash_file},
     store::{FileStore, Places, SeedOptions},
 };
 use ppsp_peer_proto::EndpointConfig;
@@ -491,4 +491,65 @@ fn seed_and_get_show_what_they_count() {
         assert_eq!(Player::to(addr).ask("GET", "/", &[]).status, 404);
     }
     assert!(place.read("copy.mp4") == bytes);
+}
+
+#[test]
+fn an_enhancement_waits_for_its_base() {
+    const SEGMENT: usize = 64 << 10;
+    let list = |id: &str, on: &str| {
+        let urls: String = (0..8).map(|n| format!("<SegmentURL media=\"{id}-{n}.m4s\"/>")).collect();
+        format!("<Representation id=\"{id}\"{on}><SegmentList duration=\"2\">{urls}</SegmentList></Representation>")
+    };
+    let xml = format!(
+        "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" mediaPresentationDuration=\"PT16S\"><Period>\
+         <AdaptationSet mimeType=\"video/mp4\">{}{}</AdaptationSet></Period></MPD>",
+        list("base", ""),
+        list("more", " dependencyId=\"base\"")
+    );
+    let mut set = Descriptor::parse(xml.as_bytes()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        let socket = || Socket::bind_group("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let mut config = EndpointConfig::default();
+        config.upload_limit = Some(384 << 10);
+        let seed = Peer::start(socket(), config).unwrap();
+        let viewer = Peer::start(socket(), EndpointConfig::default()).unwrap();
+        let mut swarms = Vec::new();
+        for id in ["base", "more"] {
+            place.content(id, 8 * SEGMENT + usize::from(id == "more"));
+            let options = SeedOptions::default();
+            let (store, _) = FileStore::seed(&Places::new(&place.path(id), None), &options, &mut |_| ()).unwrap();
+            let metadata = store.metadata();
+            set.set_swarm(id, &metadata, None);
+            let last = SEGMENT as u64 + u64::from(id == "more");
+            set.set_parts(id, &[[SEGMENT as u64; 7].as_slice(), &[last]].concat()).unwrap();
+            seed.join(store, Sources::default()).await.unwrap();
+            let copy = Places::new(&place.path(&format!("copy of {id}")), None);
+            let (store, _) = FileStore::download(&copy, &metadata, &mut |_| ()).unwrap();
+            let base = swarms.first().map(|base: &Swarm| base.metadata().id.clone());
+            let above =
+                base.map(|base| Above::new(base, &set.parts("base").unwrap(), &set.parts(id).unwrap()).unwrap());
+            let sources = Sources { peers: vec![seed.addr()], above, ..Sources::default() };
+            swarms.push(viewer.join(store, sources).await.unwrap());
+        }
+        let [base, more] = &swarms[..] else { panic!() };
+        // Both are read from their beginning, and nobody goes on.
+        let _readers = [more, base].map(|swarm| swarm.reader(0, u64::MAX, PATIENCE));
+        let watching = async {
+            let second = SEGMENT as u64 / 1024;
+            loop {
+                let later = more.store().held().next_set(second).is_some();
+                let there = base.store().held_from(0) as usize;
+                assert!(!later || there >= 5 * SEGMENT, "{there} bytes of the base are there");
+                if more.store().is_finished() {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, watching).await.unwrap();
+        viewer.close().await;
+        seed.close().await;
+    });
 }

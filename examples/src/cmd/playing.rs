@@ -103,7 +103,7 @@ impl Playing {
 async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Programme, Failure> {
     let given = resolve(&net.peer).await?;
     let mut items = Vec::new();
-    for Source { link, mime, parts, joining, origin } in programme.sources {
+    for Source { link, mime, parts, joining, origin, above } in programme.sources {
         only_static(&link)?;
         let mut peers = given.clone();
         peers.extend(&link.peers);
@@ -111,7 +111,7 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
             return Err(super::get::nobody_to_ask());
         }
         let trackers = joining.map(|joining| start_later(joining, link.metadata.clone()));
-        items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers, origin })));
+        items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers, origin, above })));
     }
     Ok(gateway::Programme { content: programme.content, items })
 }

@@ -90,7 +90,7 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
         }
         let joining = signals.unless(entered.joining(args, &account, out)).await?;
         let trackers = joining.map(|joining| start_later(joining, metadata));
-        swarms.push(peer.join(content.store, Sources { peers: peers.clone(), trackers, origin: None }).await?);
+        swarms.push(peer.join(content.store, Sources { peers: peers.clone(), trackers, ..Sources::default() }).await?);
     }
     out.say("serving until Ctrl-C");
     let mut tick = tokio::time::interval(TICK);

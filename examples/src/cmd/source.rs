@@ -17,7 +17,7 @@ use crate::{
         exit::Failure,
         output::Output,
     },
-    peer::Origin,
+    peer::{Above, Origin},
 };
 
 /// What to fetch, and the trackers that know who has it.
@@ -30,6 +30,8 @@ pub(super) struct Source {
     pub(super) joining: Option<Joining>,
     /// A web server that has it too.
     pub(super) origin: Option<Origin>,
+    /// What it is of use with.
+    pub(super) above: Option<Above>,
 }
 
 impl Source {
@@ -54,7 +56,7 @@ impl Source {
 
     async fn of_link(link: Link, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
         let joining = Joining::of_link(net, &link, out).await?;
-        Ok(Self { link, mime: None, parts: None, joining, origin: None })
+        Ok(Self { link, mime: None, parts: None, joining, origin: None, above: None })
     }
 
     async fn of_content(
@@ -74,12 +76,16 @@ impl Source {
             out.detail(title);
         }
         let parts = descriptor.parts(&one.id).ok();
+        let below = descriptor.layers(&one.id).ok().and_then(|layers| layers.into_iter().rev().nth(1));
+        let above = below
+            .zip(parts.as_ref())
+            .and_then(|(below, parts)| Above::new(below.swarm?.metadata.id, &descriptor.parts(&below.id).ok()?, parts));
         let origin = one.origin.as_deref().zip(parts.clone()).and_then(|(url, parts)| {
             // Without it there are peers still.
             let origin = Origin::new(url, &link.metadata, parts, one.bandwidth);
             origin.inspect_err(|error| tracing::warn!("the content's origin is of no use: {error}")).ok()
         });
-        Ok(Self { link, mime: one.mime.clone(), parts, joining, origin })
+        Ok(Self { link, mime: one.mime.clone(), parts, joining, origin, above })
     }
 }
 

@@ -6,6 +6,7 @@
 //! time comes from a web server, where the content has one (`origin/`).
 
 pub(crate) mod book;
+mod layers;
 mod metrics;
 mod origin;
 mod reader;
@@ -29,6 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{cli::exit::Failure, net::Clock, store::FileStore, trackers::Trackers};
 
+pub use layers::Above;
 pub use metrics::{Figures, registry_of};
 pub use origin::{Origin, OriginStatus, hash_file_name, write_hash_file};
 pub use reader::{Piece, ReadError, Reader};
@@ -57,6 +59,8 @@ pub struct Sources {
     pub trackers: Option<StartTrackers>,
     /// A web server with the same content, for what peers do not give in time.
     pub origin: Option<Origin>,
+    /// What it is of use with, which is fetched before it.
+    pub above: Option<Above>,
 }
 
 impl std::fmt::Debug for Sources {

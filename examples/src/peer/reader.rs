@@ -159,7 +159,10 @@ impl Reader {
         if self.told != self.at {
             self.told = self.at;
             self.swarm.readers().advance(self.id, self.at);
-            self.swarm.stir();
+            // Where all is there, nothing follows from it.
+            if !self.swarm.store.is_finished() {
+                self.swarm.stir();
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Shared, Sources, State, Status, Swarm, book::PeerBook, lock, readers::Readers};
+use super::{Above, Shared, Sources, State, Status, Swarm, book::PeerBook, lock, readers::Readers};
 use crate::{
     cli::exit::Failure,
     net::{Clock, Driver, Socket},
@@ -74,11 +74,22 @@ struct Joined {
     shared: Arc<Shared>,
     book: PeerBook,
     trackers: Option<Trackers>,
-    /// All is fetched, not only what readers wait for.
-    wants: bool,
+    wants: Wants,
+    /// What it stands on, if it is a layer.
+    above: Option<Above>,
     complete: bool,
     last_checkpoint: Instant,
     checkpoint: Option<JoinHandle<Result<bool, FileError>>>,
+}
+
+/// What is fetched of a swarm.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wants {
+    Nothing,
+    /// What readers wait for.
+    Windows,
+    /// All: others are to be had from us, too.
+    All,
 }
 
 impl Task<'_> {
@@ -167,7 +178,8 @@ impl Task<'_> {
             shared: Arc::clone(&shared),
             book,
             trackers,
-            wants: true,
+            wants: Wants::All,
+            above: sources.above,
             complete: finished,
             last_checkpoint: Instant::now(),
             checkpoint: None,
@@ -258,24 +270,35 @@ impl Task<'_> {
     }
 
     fn follow(&mut self, key: SwarmKey) {
-        let Some(joined) = self.joined.get_mut(&key) else { return };
+        let Some(joined) = self.joined.get(&key) else { return };
         let Some(swarm) = self.driver.endpoint.swarm(key) else { return };
         let chunk_size = u64::from(joined.shared.metadata.chunk_size).max(1);
         let length = swarm.content_length().or(joined.shared.metadata.content_length);
         let last = swarm.chunks().filter(|_| length.is_none()).and_then(|chunks| chunks.checked_sub(1));
         let mut readers = joined.shared.readers();
         let mut windows = readers.windows(chunk_size, length);
-        let wants = readers.is_any();
+        let mut wants = if readers.is_any() { Wants::All } else { Wants::Nothing };
         drop(readers);
-        if let Some(last) = last.filter(|_| wants) {
+        if let Some(above) = joined.above.as_ref().filter(|_| wants == Wants::All)
+            && let Some(base) = self.joined.values().find(|one| one.shared.metadata.id == above.base)
+        {
+            for window in &mut windows {
+                let allowed = above.allow(*window, chunk_size, |from| base.shared.store.held_from(from));
+                if let Some(allowed) = allowed.filter(|allowed| allowed != window) {
+                    (*window, wants) = (allowed, Wants::Windows);
+                }
+            }
+        }
+        if let Some(last) = last.filter(|_| wants != Wants::Nothing) {
             // It alone tells how long the content is.
             windows.insert(0, ChunkRange::single(last));
         }
         let Some(mut swarm) = self.driver.endpoint.swarm_mut(key) else { return };
+        let Some(joined) = self.joined.get_mut(&key) else { return };
         if joined.wants != wants {
-            // All of it while somebody plays: others are to be had from us, too. Else only what is held is shared.
+            // Where nobody plays only what is held is shared.
             joined.wants = wants;
-            swarm.want(if wants { None } else { Some(&[]) });
+            swarm.want(if wants == Wants::All { None } else { Some(&[]) });
         }
         swarm.set_windows(&windows);
         self.connect(key, Instant::now());
@@ -294,12 +317,13 @@ impl Task<'_> {
             drop(status);
             if let Some(trackers) = &joined.trackers {
                 trackers.count(Counters { uploaded, downloaded, bandwidth: 0, links: links as u64 });
-                if joined.wants && !joined.complete && links < FEW_PEERS {
+                if joined.wants != Wants::Nothing && !joined.complete && links < FEW_PEERS {
                     trackers.find();
                 }
             }
-            let wanted = joined.wants;
-            if joined.shared.readers().is_any() != wanted {
+            // The base of a layer may be further now.
+            let wanted = joined.wants != Wants::Nothing;
+            if joined.shared.readers().is_any() != wanted || joined.above.is_some() && wanted {
                 self.follow(key);
             }
             self.connect(key, now);
@@ -309,7 +333,11 @@ impl Task<'_> {
 
     /// Calls peers whose turn it is, while something is to be had from them.
     fn connect(&mut self, key: SwarmKey, now: Instant) {
-        let Some(joined) = self.joined.get_mut(&key).filter(|joined| joined.wants && !joined.complete) else { return };
+        let Some(joined) =
+            self.joined.get_mut(&key).filter(|joined| joined.wants != Wants::Nothing && !joined.complete)
+        else {
+            return;
+        };
         for addr in joined.book.due(now) {
             let began = match self.driver.endpoint.connect(self.driver.now(), key, addr) {
                 // Then it found us, or its answer is still to come.
