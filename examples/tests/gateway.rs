@@ -2,7 +2,12 @@
 
 mod common;
 
-use std::{io::Read, net::SocketAddr, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    process::Command,
+};
 
 use common::{
     PATIENCE, Place, Ppsp,
@@ -16,7 +21,7 @@ use ppsp_examples::{
     store::{FileStore, Places, SeedOptions},
 };
 use ppsp_peer_proto::EndpointConfig;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -276,6 +281,36 @@ fn who_does_not_read_is_in_nobodys_way() {
     assert!(gateway.get(path, &[]).body == bytes);
     assert!(gateway.status()["swarms"][0]["reading"].as_array().unwrap().len() >= lazy.len());
     drop(lazy);
+    gateway.until("nobody reads", |status| status["swarms"][0]["reading"] == serde_json::json!([]));
+}
+
+#[test]
+fn a_thousand_connections_leave_room_for_a_viewer() {
+    // As many as programs may have that ask for no more; this one asks, for itself alone.
+    let limit = getrlimit(Resource::Nofile);
+    let few = Rlimit { current: Some(1024.min(limit.current.unwrap_or(1024))), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let place = Place::new();
+    let bytes = place.content("movie.mp4", 4 * MIB);
+    let (_seed, link) = place.seed("movie.mp4", &[]);
+    let gateway = Running::start(&place, &[&link], &[]);
+    let more = Rlimit { current: limit.maximum.map(|most| most.min(4096)).or(Some(4096)), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, more).unwrap();
+    // Some begin a request and go no further, some ask for a byte behind the end, some read nothing of what they asked for.
+    let path = &gateway.paths[0];
+    let idle: Vec<Player> = (0..1000)
+        .map(|n| {
+            let mut player = gateway.player();
+            match n % 3 {
+                0 => player.0.get_mut().write_all(b"GET / HTT").unwrap(),
+                1 => player.send("GET", path, &[("Range", "bytes=99999999-")]),
+                _ => player.send("GET", path, &[]),
+            }
+            player
+        })
+        .collect();
+    assert!(gateway.get(path, &[]).body == bytes);
+    drop(idle);
     gateway.until("nobody reads", |status| status["swarms"][0]["reading"] == serde_json::json!([]));
 }
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ppsp_core::SwarmMetadata;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
@@ -63,9 +64,10 @@ impl Playing {
         let shutdown = Shutdown::default();
         // Players open many, and all are on one machine. An answer begins when content comes, or when that takes too long; what
         // proves the length may take as long before.
+        let connections = connections();
         let limits = Limits {
-            connections: 1024,
-            connections_per_address: 1024,
+            connections,
+            connections_per_address: connections,
             request: patience * 3,
             body: 4096,
             ..Limits::default()
@@ -97,6 +99,20 @@ impl Playing {
         // Players that read nothing would be waited for.
         self.served.abort();
     }
+}
+
+/// Most connections of players: so many that files for content can be opened still. Many systems let a program have 1024 files unless it
+/// asks for more.
+fn connections() -> usize {
+    const MOST: u64 = 1024;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = (MOST * 4).min(limit.maximum.unwrap_or(u64::MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        // Without it there are fewer.
+        _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    MOST.min(files / 2) as usize
 }
 
 /// As the gateway knows it.
