@@ -48,7 +48,7 @@ mod tests {
     fn the_base_goes_first_up_to_the_target() {
         // Segments of 100 bytes on a base of 10 each.
         let segments = (0..20).map(|n| (n * 10..n * 10 + 10, n * 100..n * 100 + 100)).collect();
-        let above = Above { base: SwarmId::new(&[1; 32]).unwrap(), segments };
+        let above = Above { base: SwarmId::new([1; 32]).unwrap(), segments };
         let window = ChunkRange::new(250, 900).unwrap();
         let allow = |have: u64| above.allow(window, 1, |from| have.saturating_sub(from)).unwrap();
         for have in [0, 10, 69] {

@@ -105,7 +105,7 @@ impl Peer {
     pub async fn join(&self, store: FileStore, mut sources: Sources) -> Result<Swarm, Failure> {
         let origin = sources.origin.take().filter(|_| !store.is_finished());
         let (answer, joined) = oneshot::channel();
-        _ = self.commands.send(Command::Join(store, sources, answer));
+        _ = self.commands.send(Command::Join(store, Box::new(sources), answer));
         let (key, swarm) = joined.await.unwrap_or_else(|_| Err(ended()))?;
         if let Some(origin) = origin {
             tokio::spawn(origin::stand_by(origin, Arc::clone(&swarm.0), key, self.commands.downgrade()));

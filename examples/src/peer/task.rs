@@ -38,7 +38,7 @@ const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_LEAVE: Duration = Duration::from_millis(1500);
 
 pub(super) enum Command {
-    Join(FileStore, Sources, oneshot::Sender<Result<(SwarmKey, Swarm), Failure>>),
+    Join(FileStore, Box<Sources>, oneshot::Sender<Result<(SwarmKey, Swarm), Failure>>),
     /// Content from elsewhere.
     Supply {
         swarm: SwarmKey,
@@ -127,7 +127,7 @@ impl Task<'_> {
             tokio::select! {
                 biased;
                 command = self.to_do.recv() => match command {
-                    Some(Command::Join(store, sources, answer)) => _ = answer.send(self.join(store, sources)),
+                    Some(Command::Join(store, sources, answer)) => _ = answer.send(self.join(store, *sources)),
                     Some(Command::Supply { swarm, first, data, hashes, answer }) => {
                         let now = self.driver.now();
                         _ = answer.send(self.driver.endpoint.supply(now, swarm, first, &data, &hashes));

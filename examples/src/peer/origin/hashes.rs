@@ -186,7 +186,7 @@ mod tests {
             let (mut store, Tree { root, .. }) = MemoryStore::from_content(
                 HashAlg::Sha256,
                 512,
-                (0..chunks * 512).map(|n| (n * n >> 7) as u8).collect(),
+                (0..chunks * 512).map(|n| ((n * n) >> 7) as u8).collect(),
             );
             let layout = Layout { base: 2, chunks, alg: HashAlg::Sha256 };
             let mut hash = |node| store.read_hash(node).unwrap().unwrap();
