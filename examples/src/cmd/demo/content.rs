@@ -91,7 +91,8 @@ impl Content {
         let descriptor = read_manifest(manifest)?;
         let mut bytes = 0;
         for resources in descriptor.resources().map_err(|e| no_set(manifest, &e))? {
-            let lengths = resources.files().into_iter().filter_map(|file| fs::metadata(below(manifest, file.name)).ok());
+            let lengths =
+                resources.files().into_iter().filter_map(|file| fs::metadata(below(manifest, file.name)).ok());
             bytes += lengths.map(|meta| meta.len()).sum::<u64>();
         }
         let duration = descriptor.duration().filter(|duration| !duration.is_zero());
@@ -178,7 +179,11 @@ async fn encode(how: &str, input: Option<&Path>, set: &Path) -> Result<(), Encod
     if let Some(input) = input {
         command.arg("-i").arg(input);
     }
-    command.args(how.split_whitespace()).args(FORM.split_whitespace()).args(["-adaptation_sets", sets.trim(), MANIFEST]);
+    command.args(how.split_whitespace()).args(FORM.split_whitespace()).args([
+        "-adaptation_sets",
+        sets.trim(),
+        MANIFEST,
+    ]);
     command.current_dir(set).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     // Ctrl-C comes to this process only.
     command.process_group(0);

@@ -69,7 +69,11 @@ impl Track {
     pub(super) fn of_file(name: String, path: &str, length: u64, duration: Duration) -> Self {
         let count = (duration.as_secs_f64() / PIECE.as_secs_f64()).ceil().max(1.0) as u32;
         let place = |at: u32| u64::try_from(u128::from(length) * u128::from(at) / u128::from(count)).unwrap_or(length);
-        let piece = |at| Piece { path: path.to_owned(), range: Some(place(at)..place(at + 1)), end: duration * (at + 1) / count };
+        let piece = |at| Piece {
+            path: path.to_owned(),
+            range: Some(place(at)..place(at + 1)),
+            end: duration * (at + 1) / count,
+        };
         let pieces = (0..count).map(piece).filter(|piece| piece.range.as_ref().is_some_and(|range| !range.is_empty()));
         Self { name, pieces: pieces.collect() }
     }
@@ -80,7 +84,10 @@ impl Track {
 pub(super) enum Chosen {
     Pieces(Track),
     /// A file whose length has to be asked for.
-    Long { name: String, path: String },
+    Long {
+        name: String,
+        path: String,
+    },
 }
 
 /// `video 640×360`.
