@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{board::Board, player::Player, standing::Standing};
@@ -85,15 +85,17 @@ impl Crowd {
         self.tasks.spawn(follow(number, child, probe, say));
     }
 
-    /// Does this for one of them; that it fails is told as if that had ended.
-    pub(super) fn on_behalf<F>(&mut self, work: F)
+    /// Does this for one of them; that it fails is told as if that one had ended.
+    pub(super) fn on_behalf<F>(&mut self, name: &str, work: F)
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        let say = self.say.clone();
+        let (say, name) = (self.say.clone(), name.to_owned());
         self.tasks.spawn(async move {
-            if let Err(failure) = work.await {
-                _ = say.send((0, Told::Failed(failure))).await;
+            if let Err(Failure { exit, message }) = work.await {
+                // Where the process has ended, that is the better word, and comes soon.
+                sleep(LOOK_EVERY).await;
+                _ = say.send((0, Told::Failed(Failure::new(exit, format!("{name} gets nothing: {message}"))))).await;
             }
         });
     }

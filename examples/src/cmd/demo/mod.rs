@@ -8,7 +8,6 @@ mod cast;
 mod check;
 mod content;
 mod crowd;
-mod drain;
 mod playback;
 mod player;
 mod standing;

@@ -103,6 +103,13 @@ impl Player {
         Ok((tracks, assumed))
     }
 
+    /// Reads the last byte at this path, as players do that look for an index there.
+    pub(super) async fn look_at_end(&self, path: &str) -> Result<(), Failure> {
+        let length = self.length(path).await?;
+        let range = Some(length.saturating_sub(1)..length);
+        self.ask(Method::GET, path, Some(&Piece { path: path.to_owned(), range, end: Duration::ZERO })).await.map(drop)
+    }
+
     async fn length(&self, path: &str) -> Result<u64, Failure> {
         let (headers, _) = self.ask(Method::HEAD, path, None).await?;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

@@ -6,13 +6,14 @@ use std::{
 };
 
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     cast::{Gateway, LINES, Person, Published, SERVER_LINE, Services, all},
     content::Content,
     crowd::{Crowd, Probe},
-    drain::drain,
+    player::Player,
+    standing::Standing,
 };
 use crate::cli::{args::DemoArgs, exit::Failure, output::Output};
 
@@ -112,12 +113,7 @@ impl<'a> Story<'a> {
         let mut peers = Vec::new();
         for (peer, child) in started {
             self.crowd.add(&peer.name, child, Probe::Status(peer.player.clone(), content.bytes), out);
-            self.crowd.on_behalf(fetch_all(
-                peer.url.clone(),
-                peer.player.clone(),
-                published.id.clone(),
-                peer.name.clone(),
-            ));
+            self.crowd.on_behalf(&peer.name, fetch_all(peer.player.clone(), published.id.clone(), content.bytes));
             peers.push(peer);
         }
         self.crowd.add(&gateway.name, own, Probe::Status(gateway.player.clone(), content.bytes), out);
@@ -125,15 +121,22 @@ impl<'a> Story<'a> {
     }
 }
 
-/// Somebody who wants all of it: each Representation, from the first byte to the last.
-async fn fetch_all(url: String, player: super::player::Player, content: String, name: String) -> Result<(), Failure> {
+/// Somebody who wants all of it. Where a player reads from is what a gateway fetches first, the rest in the order in which it
+/// is rarest, so that others are to be had from, too: this one looks at the end of each Representation, until all is there.
+async fn fetch_all(player: Player, content: String, bytes: u64) -> Result<(), Failure> {
     let play = player.json(&format!("/play/{content}")).await?;
     let swarms = play["swarms"].as_array().cloned().unwrap_or_default();
     let paths: Vec<String> = swarms.iter().filter_map(|id| Some(format!("/{}", id.as_str()?))).collect();
-    let done = all(paths.iter().map(|path| drain(&url, path))).await;
-    done.map(drop)
-        .map_err(|failure| Failure::new(failure.exit, format!("the peer '{name}' gets nothing: {}", failure.message)))
+    loop {
+        all(paths.iter().map(|path| player.look_at_end(path))).await?;
+        if Standing::read(&player.json("/status").await?).held >= bytes {
+            return Ok(());
+        }
+        sleep(AGAIN).await;
+    }
 }
 
+/// A gateway goes on for some seconds after somebody has read.
+const AGAIN: Duration = Duration::from_secs(3);
 /// Least of an uplink: where content is tiny, that of a slow modem would do.
 const LEAST_LINE: u64 = 16 << 10;
