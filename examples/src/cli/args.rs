@@ -765,7 +765,8 @@ pub struct DemoArgs {
     /// Address of this machine, and port, for the Portal's pages [default: any free port of 127.0.0.1]
     #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
     pub listen: Option<Listen>,
-    /// Most that the media server sends, for example 4MiB/s [default: twice what one viewer needs]
+    /// Most that the media server sends, for example 4MiB/s [default: as much as all qualities of
+    /// it need four times]
     #[arg(long, value_name = "RATE", env = set("PPSP_UPLOAD_LIMIT"))]
     pub upload_limit: Option<Rate>,
 }

@@ -54,10 +54,10 @@ pub(super) struct Published {
 
 /// A peer's line, and how much its uplink carries: so many times what the content needs.
 pub(super) const LINES: [(&str, f64); 6] =
-    [("fibre 1", 4.0), ("fibre 2", 4.0), ("cable 1", 1.5), ("cable 2", 1.5), ("mobile 1", 0.5), ("mobile 2", 0.5)];
+    [("fibre 1", 8.0), ("fibre 2", 8.0), ("cable 1", 3.0), ("cable 2", 3.0), ("mobile 1", 1.0), ("mobile 2", 1.0)];
 
 /// The media server's uplink, likewise.
-pub(super) const SERVER_LINE: f64 = 2.0;
+pub(super) const SERVER_LINE: f64 = 4.0;
 
 /// Where the Portal's pages look for a gateway.
 const USUAL_GATEWAY: &str = "127.0.0.1:8080";

@@ -40,9 +40,9 @@ pub(super) struct Outcome {
 impl Scene {
     /// Does it all.
     pub(super) async fn check(&self, story: &mut Story<'_>) -> Result<Outcome, Failure> {
-        let refused = story.step("bob is refused", self.refuse()).await?;
-        story.step("peers have a part of it", self.spread()).await?;
         let patience = self.content.duration * 3 + PATIENCE;
+        let refused = story.step("bob is refused", self.refuse()).await?;
+        story.step_within("six peers fetch it", patience, self.spread()).await?;
         let watching = self.gateway.player.watch(&self.published.id, self.content.duration);
         let watched = story.step_within("alice watches to the end", patience, watching).await?;
         let status = Standing::read(&self.gateway.player.json("/status").await?);
@@ -83,18 +83,14 @@ impl Scene {
         Ok(ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
     }
 
-    /// Waits until the peers hold a quarter, all together: who comes then finds others.
+    /// Waits until the peers hold all of it: the media server's uplink is too thin to give it to each of them.
     async fn spread(&self) -> Result<(), Failure> {
-        loop {
-            let mut held = 0;
-            for peer in &self.peers {
-                held += Standing::read(&peer.player.json("/status").await?).held;
+        for peer in &self.peers {
+            while Standing::read(&peer.player.json("/status").await?).held < self.content.bytes {
+                sleep(LOOK_EVERY).await;
             }
-            if held * 4 >= self.content.bytes * self.peers.len() as u64 {
-                return Ok(());
-            }
-            sleep(LOOK_EVERY).await;
         }
+        Ok(())
     }
 
     /// Every copy of every Representation, byte by byte against the root hash of its swarm.
@@ -149,7 +145,7 @@ impl Outcome {
     /// The table.
     pub(super) fn tell(&self, story: &Story<'_>) {
         let out = story.out;
-        let stood: f64 = self.watched.stalls.iter().map(Duration::as_secs_f64).sum();
+        let stood = self.watched.stalls.iter().sum::<Duration>().as_secs_f64();
         let all = self.origins.0 + self.origins.1;
         let share = (self.origins.1 * 100).checked_div(all).unwrap_or(0);
         let seconds: f64 = story.steps.iter().map(|(_, took)| took.as_secs_f64()).sum();

@@ -49,13 +49,15 @@ pub(super) enum Probe {
     Said,
     /// The status of a gateway, and how many bytes there are to hold.
     Status(Player, u64),
+    /// The same of one that somebody watches by.
+    Watched(Player, u64),
     /// A counter of a service, and what that counts.
     Counter(HttpClient, &'static str, &'static str),
 }
 
 enum Told {
     Said(Value),
-    Status(Standing, u64),
+    Status { standing: Standing, total: u64, watched: bool },
     Counted(u64, &'static str),
     Failed(Failure),
 }
@@ -168,9 +170,9 @@ async fn follow(number: usize, mut child: Child, probe: Probe, say: mpsc::Sender
 async fn look(probe: &Probe) -> Option<Told> {
     match probe {
         Probe::Said => None,
-        Probe::Status(player, total) => {
-            let status = player.json("/status").await.ok()?;
-            Some(Told::Status(Standing::read(&status), *total))
+        Probe::Status(player, total) | Probe::Watched(player, total) => {
+            let standing = Standing::read(&player.json("/status").await.ok()?);
+            Some(Told::Status { standing, total: *total, watched: matches!(probe, Probe::Watched(..)) })
         }
         Probe::Counter(http, name, what) => {
             let answer = http.send(http::Request::get("/metrics").body(bytes::Bytes::new()).ok()?).await.ok()?;
@@ -191,13 +193,13 @@ impl Member {
                 self.up = number("up");
                 self.note = format!("sent {}", units::bytes(number("uploaded")));
             }
-            Told::Status(standing, total) => self.stand(&standing, total),
+            Told::Status { standing, total, watched } => self.stand(&standing, total, watched),
             Told::Counted(count, what) => self.note = format!("{count} {what}"),
             Told::Said(_) | Told::Failed(_) => {}
         }
     }
 
-    fn stand(&mut self, standing: &Standing, total: u64) {
+    fn stand(&mut self, standing: &Standing, total: u64, watched: bool) {
         let now = Instant::now();
         if let Some((then, downloaded, uploaded)) = self.last {
             let span = now.duration_since(then).as_secs_f64().max(0.1);
@@ -206,10 +208,10 @@ impl Member {
         }
         self.last = Some((now, standing.downloaded, standing.uploaded));
         (self.held, self.total) = (Some(standing.held), total);
-        self.state = match standing {
-            Standing { swarms: 0, .. } => "waits",
-            Standing { is_read: true, .. } if standing.held < total => "fetches",
-            Standing { is_read: true, .. } => "plays",
+        self.state = match (standing.swarms, standing.held < total) {
+            (0, _) => "waits",
+            (_, true) if watched && (standing.is_read || self.down > 0) => "plays",
+            (_, true) if !watched => "fetches",
             _ => "shares",
         };
         self.note = match standing.links {

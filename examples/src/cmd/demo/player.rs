@@ -62,7 +62,7 @@ impl Player {
     /// Plays content to its end, in the time that this takes.
     pub(super) async fn watch(&self, content: &str, duration: Duration) -> Result<Watched, Failure> {
         let begun = Instant::now();
-        let (tracks, duration) = self.tracks(content, duration).await?;
+        let tracks = self.tracks(content, duration).await?;
         let playback = Arc::new(Mutex::new(Playback::new(duration, tracks.len())));
         let names = tracks.iter().map(|track| track.name.clone()).collect();
         let mut fetching = JoinSet::new();
@@ -84,23 +84,23 @@ impl Player {
         Ok(Watched { first_frame, stalls: playback.stalls().to_vec(), bytes, tracks: names })
     }
 
-    /// What to play, and how long that is: by the manifest, else of the file in so much time.
-    async fn tracks(&self, content: &str, assumed: Duration) -> Result<(Vec<Track>, Duration), Failure> {
+    /// What to play in so much time: of the manifest, or the one file.
+    async fn tracks(&self, content: &str, duration: Duration) -> Result<Vec<Track>, Failure> {
         let play = self.json(&format!("/play/{content}")).await?;
         let Some(manifest) = play["mpd"].as_str() else {
             let path = play["file"].as_str().ok_or_else(|| Failure::other("the gateway names nothing to play"))?;
             let length = self.length(path).await?;
-            return Ok((vec![Track::of_file("one file".to_owned(), path, length, assumed)], assumed));
+            return Ok(vec![Track::of_file("one file".to_owned(), path, length, duration)]);
         };
         let (_, xml) = self.ask(Method::GET, manifest, None).await?;
         let mut tracks = Vec::new();
-        for chosen in Track::choose(&String::from_utf8_lossy(&xml), &self.url, assumed)? {
+        for chosen in Track::choose(&String::from_utf8_lossy(&xml), &self.url, duration)? {
             tracks.push(match chosen {
                 Chosen::Pieces(track) => track,
-                Chosen::Long { name, path } => Track::of_file(name, &path, self.length(&path).await?, assumed),
+                Chosen::Long { name, path } => Track::of_file(name, &path, self.length(&path).await?, duration),
             });
         }
-        Ok((tracks, assumed))
+        Ok(tracks)
     }
 
     /// Reads the last byte at this path, as players do that look for an index there.

@@ -116,7 +116,7 @@ impl<'a> Story<'a> {
             self.crowd.on_behalf(&peer.name, fetch_all(peer.player.clone(), published.id.clone(), content.bytes));
             peers.push(peer);
         }
-        self.crowd.add(&gateway.name, own, Probe::Status(gateway.player.clone(), content.bytes), out);
+        self.crowd.add(&gateway.name, own, Probe::Watched(gateway.player.clone(), content.bytes), out);
         Ok(Scene { content, services, alice, bob, published, peers, gateway })
     }
 }
