@@ -50,10 +50,10 @@ impl Content {
             return Self::of_set(&link_set(&video, &set)?, &title_of(&video));
         }
         if media_type(&name).starts_with("video/") {
-            out.say(format_args!("Making a DASH set of {name} with ffmpeg, of three minutes at most …"));
+            out.say(format_args!("Making a DASH set of {name} with ffmpeg,\nof three minutes at most …"));
             match encode_file(&video, &set).await {
                 Ok(()) => return Self::of_set(&set.join(MANIFEST), &name),
-                Err(Encoding::NoFfmpeg) => out.say("There is no ffmpeg here: it is shared as it is, as one file."),
+                Err(Encoding::NoFfmpeg) => out.say("There is no ffmpeg here: it is shared as one file."),
                 Err(Encoding::Failed(why)) => {
                     return Err(Failure::other(format!("ffmpeg makes no DASH set of {name}: {why}")));
                 }
@@ -63,12 +63,12 @@ impl Content {
     }
 
     async fn generated(set: &Path, out: &Output) -> Result<Self, Failure> {
-        out.say("Making a test picture with ffmpeg: three qualities, sound, subtitles …");
+        out.say("Making a test picture with ffmpeg …");
         match encode(TEST_PICTURE, None, set).await.and_then(|()| add_subtitles(set)) {
             Ok(()) => return Self::of_set(&set.join(MANIFEST), "A test picture"),
-            Err(Encoding::NoFfmpeg) => out.say("There is no ffmpeg here: bytes that look random are played instead."),
+            Err(Encoding::NoFfmpeg) => out.say("There is no ffmpeg here: bytes are played instead."),
             Err(Encoding::Failed(why)) => {
-                out.say(format_args!("ffmpeg cannot ({why}): bytes that look random are played instead."));
+                out.say(format_args!("ffmpeg cannot ({why}):\nbytes are played instead."));
             }
         }
         let path = set.join("bytes.bin");

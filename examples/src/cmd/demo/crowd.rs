@@ -177,8 +177,11 @@ async fn look(probe: &Probe) -> Option<Told> {
         Probe::Counter(http, name, what) => {
             let answer = http.send(http::Request::get("/metrics").body(bytes::Bytes::new()).ok()?).await.ok()?;
             let page = String::from_utf8_lossy(answer.body()).into_owned();
-            let values =
-                page.lines().filter_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<u64>().ok());
+            let value = |line: &str| {
+                let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+                rest.rsplit(' ').next()?.parse::<u64>().ok()
+            };
+            let values = page.lines().filter_map(value);
             Some(Told::Counted(values.sum(), what))
         }
     }

@@ -69,16 +69,20 @@ impl Scene {
         let elsewhere = if self.gateway.is_usual() {
             String::new()
         } else {
-            format!("\nPort 8080 is taken here: tell the page that your gateway is at {}\n", self.gateway.url)
+            format!("Port 8080 is taken here: the page asks for your gateway,\nwhich is at {}\n", self.gateway.url)
+        };
+        let browser = if self.content.is_set {
+            "A browser may ask whether the page may reach programs on\nthis machine: that is your gateway. "
+        } else {
+            "A browser shows what it can of one file. "
         };
         story.crowd.say(
             story.out,
             &format!(
-                "\nOpen      {page}\n\
-                 sign in   {:5}  {}   who may watch it\n\
-                 or as     {:5}  {}   who may not\n{elsewhere}\n\
-                 {}. A browser may ask whether the page may reach\n\
-                 programs on this machine: that is the gateway. Ctrl-C ends all of it.\n",
+                "\nOpen      {portal}\n\
+                 sign in   {:5}  {}   may watch it\n\
+                 or as     {:5}  {}   may not\n\n\
+                 {}\n{elsewhere}{browser}Ctrl-C ends all.\n",
                 self.alice.name, self.alice.password, self.bob.name, self.bob.password, self.content,
             ),
         );
