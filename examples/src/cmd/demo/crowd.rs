@@ -52,7 +52,7 @@ pub(super) enum Probe {
     /// The same of one that somebody watches by.
     Watched(Player, u64),
     /// A counter of a service, and what that counts.
-    Counter(HttpClient, &'static str, &'static str),
+    Counter(Box<HttpClient>, &'static str, &'static str),
 }
 
 enum Told {

@@ -92,9 +92,9 @@ impl<'a> Story<'a> {
         let starting = Services::start(dir, listen, !args.check());
         let (services, portal, tracker) = self.step("a Portal and a tracker", starting).await?;
         let [portal_client, tracker_client] = services.clients()?;
-        let portal_probe = Probe::Counter(portal_client, "ppsp_portal_tokens_total", "tokens given out");
+        let portal_probe = Probe::Counter(portal_client.into(), "ppsp_portal_tokens_total", "tokens given out");
         self.crowd.add("Portal", portal, portal_probe, out);
-        let tracker_probe = Probe::Counter(tracker_client, "ppsp_tracker_peers", "peers in its lists");
+        let tracker_probe = Probe::Counter(tracker_client.into(), "ppsp_tracker_peers", "peers in its lists");
         self.crowd.add("tracker", tracker, tracker_probe, out);
 
         let [alice, bob] = self.step("accounts", services.people()).await?;
