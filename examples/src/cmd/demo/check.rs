@@ -78,15 +78,14 @@ impl Scene {
     }
 
     async fn swarms(&self) -> Result<Vec<String>, Failure> {
-        let play = self.gateway.player.json(&format!("/play/{}", self.published.id)).await?;
-        let ids = play["swarms"].as_array().cloned().unwrap_or_default();
-        Ok(ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect())
+        self.gateway.player.swarms(&self.published.id).await
     }
 
     /// Waits until the peers hold all of it: the media server's uplink is too thin to give it to each of them.
     async fn spread(&self) -> Result<(), Failure> {
+        let swarms = self.swarms().await?.len();
         for peer in &self.peers {
-            while Standing::read(&peer.player.json("/status").await?).held < self.content.bytes {
+            while !Standing::read(&peer.player.json("/status").await?).has_all(swarms) {
                 sleep(LOOK_EVERY).await;
             }
         }

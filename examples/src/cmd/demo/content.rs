@@ -1,6 +1,7 @@
 //! What the demo shows: the argument, or what ffmpeg makes, or bytes.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufWriter, Write},
     os::unix::fs::symlink,
@@ -89,12 +90,11 @@ impl Content {
 
     fn of_set(manifest: &Path, title: &str) -> Result<Self, Failure> {
         let descriptor = read_manifest(manifest)?;
-        let mut bytes = 0;
-        for resources in descriptor.resources().map_err(|e| no_set(manifest, &e))? {
-            let lengths =
-                resources.files().into_iter().filter_map(|file| fs::metadata(below(manifest, file.name)).ok());
-            bytes += lengths.map(|meta| meta.len()).sum::<u64>();
-        }
+        let resources = descriptor.resources().map_err(|e| no_set(manifest, &e))?;
+        // Representations may share a file.
+        let files: BTreeSet<&str> = resources.iter().flat_map(|one| one.files()).map(|file| file.name).collect();
+        let metas = files.into_iter().filter_map(|name| fs::metadata(below(manifest, name)).ok());
+        let bytes = metas.map(|meta| meta.len()).sum();
         let duration = descriptor.duration().filter(|duration| !duration.is_zero());
         let duration = duration.ok_or_else(|| no_set(manifest, &"it does not say how long it plays"))?;
         Ok(Self { path: manifest.to_owned(), is_set: true, title: title.to_owned(), bytes, duration })

@@ -1,6 +1,7 @@
 //! A player at a gateway: it reads what the gateway has of some content, and plays it as it would be seen.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -57,6 +58,14 @@ impl Player {
     pub(super) async fn json(&self, path: &str) -> Result<Value, Failure> {
         let (_, body) = self.ask(Method::GET, path, None).await?;
         serde_json::from_slice(&body).map_err(|e| Failure::other(format!("{}{path}: {e}", self.url)))
+    }
+
+    /// The swarms of content, each once.
+    pub(super) async fn swarms(&self, content: &str) -> Result<Vec<String>, Failure> {
+        let play = self.json(&format!("/play/{content}")).await?;
+        let ids = play["swarms"].as_array().map_or(&[][..], Vec::as_slice);
+        let ids: BTreeSet<String> = ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+        Ok(ids.into_iter().collect())
     }
 
     /// Plays content to its end, in the time that this takes.

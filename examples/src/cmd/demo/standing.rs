@@ -9,8 +9,8 @@ use serde_json::Value;
 pub(super) struct Standing {
     /// Bytes held.
     pub(super) held: u64,
-    /// Bytes that there are, of the swarms whose length is known.
-    pub(super) length: u64,
+    /// Bytes that there are; `None` while that is not known of every swarm.
+    length: Option<u64>,
     pub(super) swarms: usize,
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
@@ -24,13 +24,13 @@ pub(super) struct Standing {
 
 impl Standing {
     pub(super) fn read(status: &Value) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { length: Some(0), ..Self::default() };
         let mut up = BTreeMap::new();
         for swarm in list(&status["swarms"]) {
             let number = |name: &str| swarm[name].as_u64().unwrap_or(0);
             all.swarms += 1;
             all.held += number("held_bytes");
-            all.length += number("length");
+            all.length = all.length.zip(swarm["length"].as_u64()).map(|(all, one)| all + one);
             all.downloaded += number("downloaded");
             all.uploaded += number("uploaded");
             all.is_read |= !list(&swarm["reading"]).is_empty();
@@ -42,6 +42,11 @@ impl Standing {
         }
         all.links = up.values().filter(|up| **up).count();
         all
+    }
+
+    /// Is all of so many swarms held?
+    pub(super) fn has_all(&self, swarms: usize) -> bool {
+        self.swarms == swarms && self.length.is_some_and(|length| self.held >= length)
     }
 
     /// Bytes that came from this address, and from all others.
@@ -69,9 +74,11 @@ mod tests {
             swarm(json!([peer("a", false, 4)]), json!([7])),
         ] });
         let all = Standing::read(&status);
-        assert_eq!((all.swarms, all.held, all.length, all.downloaded, all.uploaded), (2, 10, 20, 8, 2));
+        assert_eq!((all.swarms, all.held, all.length, all.downloaded, all.uploaded), (2, 10, Some(20), 8, 2));
         assert_eq!((all.is_read, all.links), (true, 1));
         assert_eq!((all.origins("a"), all.origins("c")), ((7, 1), (0, 8)));
-        assert_eq!(Standing::read(&Value::Null).swarms, 0);
+        let held = |length: Value| Standing::read(&json!({ "swarms": [{ "held_bytes": 5, "length": length }] }));
+        assert!(held(json!(5)).has_all(1) && !held(json!(5)).has_all(2) && !held(json!(6)).has_all(1));
+        assert!(!held(Value::Null).has_all(1) && !Standing::read(&Value::Null).has_all(1));
     }
 }

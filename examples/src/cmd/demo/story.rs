@@ -113,7 +113,7 @@ impl<'a> Story<'a> {
         let mut peers = Vec::new();
         for (peer, child) in started {
             self.crowd.add(&peer.name, child, Probe::Status(peer.player.clone(), content.bytes), out);
-            self.crowd.on_behalf(&peer.name, fetch_all(peer.player.clone(), published.id.clone(), content.bytes));
+            self.crowd.on_behalf(&peer.name, fetch_all(peer.player.clone(), published.id.clone()));
             peers.push(peer);
         }
         self.crowd.add(&gateway.name, own, Probe::Watched(gateway.player.clone(), content.bytes), out);
@@ -123,13 +123,12 @@ impl<'a> Story<'a> {
 
 /// Somebody who wants all of it. Where a player reads from is what a gateway fetches first, the rest in the order in which it
 /// is rarest, so that others are to be had from, too: this one looks at the end of each Representation, until all is there.
-async fn fetch_all(player: Player, content: String, bytes: u64) -> Result<(), Failure> {
-    let play = player.json(&format!("/play/{content}")).await?;
-    let swarms = play["swarms"].as_array().cloned().unwrap_or_default();
-    let paths: Vec<String> = swarms.iter().filter_map(|id| Some(format!("/{}", id.as_str()?))).collect();
+async fn fetch_all(player: Player, content: String) -> Result<(), Failure> {
+    let swarms = player.swarms(&content).await?;
+    let paths: Vec<String> = swarms.iter().map(|id| format!("/{id}")).collect();
     loop {
         all(paths.iter().map(|path| player.look_at_end(path))).await?;
-        if Standing::read(&player.json("/status").await?).held >= bytes {
+        if Standing::read(&player.json("/status").await?).has_all(swarms.len()) {
             return Ok(());
         }
         sleep(AGAIN).await;
