@@ -149,7 +149,7 @@ impl Outcome {
         let share = (self.origins.1 * 100).checked_div(all).unwrap_or(0);
         let seconds: f64 = story.steps.iter().map(|(_, took)| took.as_secs_f64()).sum();
         let rows = [
-            ("bob is refused", self.refused.join("; ")),
+            ("bob is refused", self.refused.join(&format!("\n{:20} ", ""))),
             ("alice watched", self.watched.tracks.join(", ")),
             ("time to first frame", format!("{:.2} s", self.watched.first_frame.as_secs_f64())),
             ("stalls", format!("{} ({stood:.1} s)", self.watched.stalls.len())),
