@@ -305,3 +305,20 @@ fn a_set_is_played_from_its_origin_alone() {
     }
     assert!(web.sent() > 0);
 }
+
+#[test]
+fn the_demo_plays_a_set() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let place = common::Place::new();
+    make_set(&place.path("set"), &["-use_timeline", "1", "-use_template", "1"]);
+    let files = || fs::read_dir(place.path("set")).unwrap().count();
+    let before = files();
+    let ended = place.run(["demo", "set/manifest.mpd", "--check", "--json"]);
+    ended.succeeded();
+    let demo = ended.event("demo");
+    assert_eq!((&demo["verified"], demo["tracks"].as_array().unwrap().len()), (&6.into(), 2), "{demo}");
+    assert!(demo["tracks"].to_string().contains("320×180"), "the best of both: {demo}");
+    assert_eq!(files(), before, "nothing is written where the set lies");
+}

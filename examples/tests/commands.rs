@@ -110,36 +110,120 @@ fn what_people_see() {
     assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (0, "", ""));
 }
 
-#[test]
-fn demo_shows_a_swarm_and_cleans_up() {
-    let place = Place::new();
-    place.content("clip.bin", 2 << 20);
-    fs::create_dir(place.path("tmp")).unwrap();
-    let mut command = place.command(["demo", "clip.bin", "--leechers", "3", "--upload-limit", "2MiB/s", "--json"]);
+/// A demo whose directory is in a place of its own, and whose `PATH` is this.
+fn demo(place: &Place, args: &[&str], path: Option<&str>) -> std::process::Command {
+    fs::create_dir_all(place.path("tmp")).unwrap();
+    let mut command = place.command(["demo", "--json"].iter().chain(args));
     command.env("TMPDIR", place.path("tmp"));
-    let ended = run(command);
-    ended.succeeded();
-    let demo = ended.event("demo");
-    assert_eq!(demo["verified"], 3);
-    assert_eq!(demo["leechers"].as_array().unwrap().len(), 3);
-    assert!(demo["from_leechers"].as_u64() > Some(0), "{demo}");
+    path.map(|path| command.env("PATH", path));
+    command
+}
+
+#[track_caller]
+fn nothing_is_left(place: &Place) {
     assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0, "nothing is left behind");
-    assert!(!place.exists("clip.bin.ppsp"), "nor beside the video");
-    place.run(["demo", "missing.mp4"]).failed(1, &["missing.mp4"]);
+}
+
+#[test]
+fn demo_tells_the_whole_story() {
+    let place = Place::new();
+    place.content("clip.bin", 700_000);
+    let ended = run(demo(&place, &["clip.bin", "--check"], None));
+    ended.succeeded();
+    let steps: Vec<_> = ended.events().into_iter().filter(|value| value["event"] == "step").collect();
+    assert!(steps.iter().any(|step| step["name"] == "bob is refused"), "{steps:?}");
+    let demo = ended.event("demo");
+    assert_eq!((&demo["verified"], demo["refused"].as_array().unwrap().len()), (&6.into(), 3), "{demo}");
+    assert_eq!((&demo["bytes"][5], &demo["watched_bytes"]), (&700_000.into(), &700_000.into()), "{demo}");
+    let (server, peers) = (demo["from_server"].as_u64().unwrap(), demo["from_peers"].as_u64().unwrap());
+    assert!(server + peers >= 700_000 && peers > 0, "{demo}");
+    assert!(demo["first_frame_seconds"].as_f64() > Some(0.0), "{demo}");
+    nothing_is_left(&place);
+    assert!(!place.exists("clip.bin.ppsp"), "nor beside the file");
 }
 
 #[test]
 fn demo_that_is_broken_off_cleans_up() {
     let place = Place::new();
-    place.content("clip.bin", 8 << 20);
-    fs::create_dir(place.path("tmp")).unwrap();
-    let mut command = place.command(["demo", "clip.bin", "--upload-limit", "1MiB/s", "--json"]);
-    command.env("TMPDIR", place.path("tmp"));
-    let mut demo = common::Ppsp::start(command);
-    demo.link();
+    // Without ffmpeg, and without anything to play.
+    let mut demo = common::Ppsp::start(demo(&place, &[], Some("")));
+    let ready = demo.event("ready");
+    assert_eq!(ready["users"].as_array().unwrap().len(), 2, "{ready}");
+    assert!(ready["portal"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{ready}");
     demo.signal(Signal::INT);
     assert_eq!(demo.end().0, Some(130));
-    assert_eq!(fs::read_dir(place.path("tmp")).unwrap().count(), 0, "nothing is left behind");
+    nothing_is_left(&place);
+    let end = std::time::Instant::now() + common::PATIENCE;
+    for pid in pids(&demo) {
+        while runs(pid) {
+            assert!(std::time::Instant::now() < end, "{pid:?} goes on");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Is there such a process? One that has ended, and whose new parent has not looked yet, is none.
+fn runs(pid: rustix::process::Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| !"ZX".contains(state))
+}
+
+fn pids(demo: &common::Ppsp) -> Vec<rustix::process::Pid> {
+    let started = demo.heard.iter().filter(|value| value["event"] == "started");
+    let pids = started.map(|value| rustix::process::Pid::from_raw(value["pid"].as_i64().unwrap() as i32).unwrap());
+    let pids: Vec<_> = pids.collect();
+    assert_eq!(pids.len(), 10, "Portal, tracker, media server, six peers, a gateway");
+    pids
+}
+
+#[test]
+fn demo_says_which_of_its_processes_died() {
+    let place = Place::new();
+    place.content("clip.bin", 300_000);
+    let mut demo = common::Ppsp::start(demo(&place, &["clip.bin"], None));
+    demo.event("ready");
+    rustix::process::kill_process(pids(&demo)[1], Signal::KILL).unwrap();
+    assert_eq!(demo.end().0, Some(1));
+    let error = demo.last("error").unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(error.contains("the tracker process ended with signal: 9"), "{error}");
+    nothing_is_left(&place);
+}
+
+#[test]
+fn demo_says_what_is_wrong_with_what_it_is_given() {
+    let place = Place::new();
+    let fails = |args: &[&str], path: Option<&str>, code: i32, words: &[&str]| {
+        let ended = run(demo(&place, args, path));
+        let error = ended.event("error")["message"].as_str().unwrap().to_owned();
+        assert_eq!(ended.code, code, "{error}");
+        words.iter().for_each(|word| assert!(error.contains(word), "'{word}' is not said: {error}"));
+        nothing_is_left(&place);
+    };
+    fails(&["missing.mp4"], None, 1, &["what is played", "missing.mp4: no such file"]);
+    fails(&["."], None, 2, &["neither a video nor a manifest"]);
+    fs::write(place.path("empty.bin"), "").unwrap();
+    fails(&["empty.bin"], None, 2, &["empty.bin: there is nothing in it"]);
+    fs::write(place.path("no.mpd"), "<html/>").unwrap();
+    fails(&["no.mpd"], None, 1, &["no.mpd: not a set that can be shared"]);
+    let set = "<MPD xmlns='urn:mpeg:dash:schema:mpd:2011' type='static' mediaPresentationDuration='PT2S'><Period><AdaptationSet>\
+               <Representation id='v'><BaseURL>away.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>";
+    fs::write(place.path("set.mpd"), set).unwrap();
+    fails(&["set.mpd"], None, 1, &["away.mp4: no such file", "Representation 'v'"]);
+    // An ffmpeg that can read nothing.
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir(place.path("bin")).unwrap();
+    fs::write(place.path("bin/ffmpeg"), "#!/bin/sh\necho 'moov atom not found' >&2\nexit 1\n").unwrap();
+    fs::set_permissions(place.path("bin/ffmpeg"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.content("clip.mp4", 3000);
+    let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap());
+    fails(&["clip.mp4"], Some(&path), 1, &["clip.mp4", "moov atom not found"]);
+    // Somebody else listens there.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    place.content("clip.bin", 3000);
+    fails(&["clip.bin", "--listen", &addr], None, 3, &["a Portal and a tracker", &addr]);
+    fails(&["clip.bin", "--listen", "192.0.2.1:80"], None, 2, &["loopback"]);
 }
 
 #[test]
@@ -194,32 +278,6 @@ fn bench_loopback_takes_parties_stores_and_cores() {
     }
     place.run(["bench", "loopback", "--cores", "60000"]).failed(2, &["--cores 60000"]);
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0, "nothing is left behind");
-}
-
-#[test]
-fn demo_takes_the_video_that_ffmpeg_makes() {
-    use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
-    // Stands for ffmpeg: its last argument is the file to make.
-    fs::create_dir(place.path("bin")).unwrap();
-    fs::write(place.path("bin/ffmpeg"), "#!/bin/sh\nfor last; do :; done\nhead -c 700000 /dev/urandom > \"$last\"\n")
-        .unwrap();
-    fs::set_permissions(place.path("bin/ffmpeg"), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap());
-    let demo = |path: &str| {
-        let mut command = place.command(["demo", "--leechers", "1", "--upload-limit", "100MiB/s"]);
-        command.env("PATH", path).env("TMPDIR", place.path(""));
-        run(command)
-    };
-    let made = demo(&path);
-    made.succeeded();
-    assert!(made.stderr.contains("demo.mp4") && made.stderr.contains("683.59 KiB"), "{made:?}");
-    let without = demo("");
-    without.succeeded();
-    assert!(
-        without.stderr.contains("generated bytes instead") && without.stderr.contains("The copy is verified"),
-        "{without:?}"
-    );
 }
 
 #[test]

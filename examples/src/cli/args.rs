@@ -102,7 +102,7 @@ pub enum Command {
     /// Run a tracker: tell peers of a swarm about each other
     #[command(after_help = EXIT_CODES)]
     Tracker(TrackerArgs),
-    /// Show a swarm at work: one seed and some leechers, each a process, on this machine
+    /// Show all of it at work on this machine: Portal, tracker, media server, six peers, a gateway for your browser
     #[command(after_help = EXIT_CODES)]
     Demo(DemoArgs),
     /// Measure
@@ -764,14 +764,28 @@ pub struct TrackerArgs {
 /// Flags of `demo`.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
-    /// The video, or any other file, to share [default: one made by ffmpeg where that is installed, else 32 MiB of bytes]
+    /// What to play: a video, any other file, or the manifest of a DASH set [default: a test picture made by ffmpeg where that is
+    /// installed, else bytes]
+    #[arg(value_name = "VIDEO|DIR/manifest.mpd")]
     pub video: Option<PathBuf>,
-    /// How many leechers
-    #[arg(long, default_value_t = 4, value_name = "NUMBER", env = set("PPSP_LEECHERS"), value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub leechers: u16,
-    /// Most that the seed sends, for example 4MiB/s [default: the content in 5 s, at least 1MiB/s]
+    /// Tell the whole story without a person, judge it, and end: one user is refused, one watches to the end, all copies verify
+    #[arg(long, env = set("PPSP_CHECK"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub check: Option<bool>,
+    /// Address of this machine, and port, for the Portal's pages [default: any free port of 127.0.0.1]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// Most that the media server sends, for example 4MiB/s [default: as much as all qualities of
+    /// it need four times]
     #[arg(long, value_name = "RATE", env = set("PPSP_UPLOAD_LIMIT"))]
     pub upload_limit: Option<Rate>,
+}
+
+impl DemoArgs {
+    /// Without a person?
+    pub fn check(&self) -> bool {
+        self.check.unwrap_or(false)
+    }
 }
 
 /// What to measure.

@@ -34,7 +34,7 @@ use alloc::{
     string::String,
     vec::Vec,
 };
-use core::ops::Range;
+use core::{ops::Range, time::Duration};
 
 pub use error::{DashError, Wrong};
 pub(super) use parts::origin;
@@ -107,6 +107,12 @@ impl Descriptor {
     pub fn resources(&self) -> Result<Vec<Resources>, DashError> {
         let mut budget = Self::MAX_REFERENCES;
         self.places()?.iter().map(|place| place.resources(&mut budget)).collect()
+    }
+
+    /// How long the presentation is (`mediaPresentationDuration`); `None` where that is not said, or is no duration.
+    pub fn duration(&self) -> Option<Duration> {
+        let nanos = duration::nanoseconds(self.root.attribute("mediaPresentationDuration")?)?;
+        u64::try_from(nanos).ok().map(Duration::from_nanos)
     }
 
     /// All Representations, where they stand.

@@ -46,6 +46,14 @@ fn metadata(byte: u8, length: u64) -> SwarmMetadata {
 const THREE_SECONDS: &str = "mediaPresentationDuration='PT3.0S'";
 
 #[test]
+fn how_long_it_is() {
+    let millis = |attributes| mpd(attributes, "").duration().map(|duration| duration.as_millis());
+    assert_eq!(millis(THREE_SECONDS), Some(3000));
+    assert_eq!((millis(""), millis("mediaPresentationDuration='3'")), (None, None));
+    assert_eq!(millis("mediaPresentationDuration='PT4294967295H'"), None, "more than there are nanoseconds");
+}
+
+#[test]
 fn a_template_with_a_timeline() {
     let numbers = "<SegmentTemplate timescale='10' initialization='init-$RepresentationID$.m4s' \
                    media='$RepresentationID$/$Number%03d$-$Bandwidth$.m4s' startNumber='0'>\
