@@ -96,10 +96,13 @@ fn download(
                 now: ppsp_core::Instant::from_micros(1),
                 rng,
                 peer: peer_key(peer),
+                delay: std::time::Duration::ZERO,
+                pace: 0,
                 held: &held,
                 busy: &busy,
                 wanted: None,
                 peer_has: &peers[peer as usize],
+                others: &|_| 0,
             };
             picker.pick(&mut cx, budget, &mut out);
         }

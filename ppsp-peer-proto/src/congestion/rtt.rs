@@ -18,7 +18,7 @@ impl RttEstimator {
     /// Timeout before the first sample (RFC 6298 §2.1, RFC 6817 §2.4.2).
     pub const INITIAL_RTO: Duration = Duration::from_secs(1);
     /// Least timeout. RFC 6298 §2.4 says one second and says also why: the clocks and the delayed acknowledgements of
-    /// its time. With microseconds and an acknowledgement for each datagram less will do, and a playhead cannot wait.
+    /// its time. With microseconds and an acknowledgement for each datagram less will do, and who watches cannot wait.
     pub const MIN_RTO: Duration = Duration::from_millis(250);
     /// Greatest timeout, however often it was doubled (RFC 6298 §2.5, RFC 6817 §2.4.2: at least 60 seconds).
     pub const MAX_RTO: Duration = Duration::from_secs(60);

@@ -12,6 +12,8 @@ use crate::policy::below;
 
 /// First pause before HAVEs are said again; it doubles up to the keep-alive.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait of a HAVE for company.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Intervals that are told again at a time: about a datagram.
 const AT_A_TIME: usize = 64;
 
@@ -64,6 +66,15 @@ impl Endpoint {
 }
 
 impl SwarmState {
+    /// How long HAVEs wait for company: as long as it takes that they are a small part of what goes over the wire,
+    /// however many peers there are to tell.
+    pub(super) fn have_delay(&self, now: Instant, least: Duration) -> Duration {
+        /// Bytes of a HAVE on its own, with what the network adds, as times the part that it may be.
+        const COST: u64 = 64 * 16;
+        let micros = (self.channels.len() as u64 * COST * 1_000_000).checked_div(self.meter.rate(now)).unwrap_or(0);
+        least.max(Duration::from_micros(micros).min(LONGEST_WAIT))
+    }
+
     /// The runs of what we hold and a peer does not: those from a chunk on, then the others.
     pub(super) fn runs_beyond<'a>(
         &'a self,

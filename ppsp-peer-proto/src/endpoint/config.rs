@@ -119,8 +119,8 @@ impl Default for EndpointConfig {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Congestion {
-    /// As in `Streaming` while somebody reads ([`SwarmMut::set_windows`](crate::SwarmMut::set_windows)): those who
-    /// watch the same feed each other in time. As in `Background` otherwise.
+    /// As in `Streaming` while somebody reads ([`SwarmMut::set_windows`](crate::SwarmMut::set_windows)): those who watch the
+    /// same feed each other in time. As in `Background` otherwise.
     #[default]
     Automatic,
     /// [`EndpointConfig::controller`]: for seeds that must not be in anybody's way.

@@ -5,7 +5,15 @@ use core::time::Duration;
 
 use ppsp_core::{ChunkId, ChunkRange, Claim, Instant, RangeSet};
 
-use super::{Endpoint, channel::Channel, ledger::Ledger, meter::Meter, order, path_mtu::Carrier, swarm::Swarm};
+use super::{
+    Endpoint,
+    channel::Channel,
+    ledger::Ledger,
+    meter::Meter,
+    order,
+    path_mtu::Carrier,
+    swarm::{Swarm, SwarmState},
+};
 use crate::{congestion::RttEstimator, policy::PickContext, wire::MessageType};
 
 /// What is asked of one peer.
@@ -56,8 +64,8 @@ pub(super) struct Download {
 
 impl Download {
     const HORIZON: Duration = Duration::from_millis(400);
-    const FIRST_WINDOW: u64 = 32;
-    const LEAST_WINDOW: u64 = 8;
+    const FIRST_WINDOW: u64 = 8;
+    const LEAST_WINDOW: u64 = 2;
     const REORDER: u64 = 16;
     const MAX_REORDER: u64 = 1024;
     const MAX_STALL: Duration = Duration::from_secs(20);
@@ -121,7 +129,7 @@ impl Download {
 
     /// Chunks to have under way: as much as the peer sends in a round trip and a while. The while bounds how long a
     /// slow peer can hold on to what others could send sooner; measured rates make each peer's window its own.
-    fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
+    pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
         let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
         let bytes = u128::from(self.meter.rate(now)) * horizon.as_micros() / 1_000_000;
         let by_rate = u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX);
@@ -143,8 +151,40 @@ impl Download {
     }
 
     /// Did the last requests come to nothing?
-    fn is_doubtful(&self) -> bool {
+    pub(super) fn is_doubtful(&self) -> bool {
         self.stalls > 0 || self.unproven_since.is_some()
+    }
+
+    /// What was asked for at `since` did not come in time. Who has sent nothing since then is in doubt; who is busy with
+    /// more is only slow.
+    pub(super) fn doubt(&mut self, since: Instant) {
+        if self.progress_at <= since {
+            self.stalls = self.stalls.max(1);
+        }
+    }
+
+    /// How long until what is asked of the peer now comes.
+    pub(super) fn time_to_answer(&self, now: Instant) -> Duration {
+        let queue = match self.time_left(now) {
+            Some(left) => left,
+            None if self.asked.is_empty() => Duration::ZERO,
+            None => Self::HORIZON,
+        };
+        let answer = self.rtt.unwrap_or(Duration::from_millis(100)) + queue;
+        self.sojourn.srtt().map_or(answer, |usual| usual.max(answer))
+    }
+
+    /// How long until a chunk comes that was asked for at `since`; `None`: it should have come.
+    pub(super) fn time_to_come(&self, now: Instant, chunk: ChunkId, since: Instant) -> Option<Duration> {
+        let usual = match self.sojourn.srtt() {
+            Some(sojourn) => sojourn + self.sojourn.var().unwrap_or_default() * 4,
+            None => self.rtt.unwrap_or_default() * 2 + Duration::from_millis(600),
+        };
+        let latest = since + usual + Duration::from_millis(50);
+        let size = self.asked.get(chunk)?.bytes as u64;
+        let queue = (self.asked.ahead_of(chunk)? * size).saturating_mul(1_000_000).checked_div(self.meter.rate(now));
+        let left = latest.saturating_since(now);
+        (now < latest).then(|| queue.map_or(left, Duration::from_micros))
     }
 
     /// When what is under way is given up, if nothing comes until then.
@@ -259,16 +299,11 @@ impl Endpoint {
         let mut picked = core::mem::take(&mut shared.picked);
         while budget > 0 {
             picked.clear();
-            let mut cx = PickContext {
-                now,
-                rng: &mut shared.rng,
-                peer: channel.key,
-                held: &state.held,
-                busy: &state.busy,
-                wanted: state.wanted.as_ref(),
-                peer_has: &channel.have,
-            };
+            let Some(channel) = channels.get(i) else { break };
+            let others = |range| state.others(channels, i, range);
+            let mut cx = context(now, &mut shared.rng, channel, state, &others);
             swarm.picker.pick(&mut cx, budget, &mut picked);
+            let Some(channel) = channels.get_mut(i) else { break };
             for &range in &picked {
                 // A picker is the embedder's: what it must not pick, it does not get.
                 let fit = channel.have.covers(range) && !state.held.intersects(range) && !state.busy.intersects(range);
@@ -285,10 +320,14 @@ impl Endpoint {
         if let Some(limit) = &mut shared.download {
             limit.take((before - budget) * u64::from(size));
         }
+        let Some(channel) = channels.get_mut(i) else { return };
         if budget == before {
             channel.down.sated = true;
             channel.down.sated_at = Some(now);
             self.take_over(now, i, budget);
+        } else {
+            let slot = channel.swarm;
+            self.watch(now, slot);
         }
     }
 
@@ -302,7 +341,7 @@ impl Endpoint {
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
         // Who does not deliver takes nothing over, or two that do not would pass it to each other for ever.
-        if state.asked_of.is_empty() || channel.down.is_doubtful() {
+        if state.asked_of.is_empty() || channel.down.is_doubtful() || !state.windows.is_empty() {
             if !state.starving.contains(&i) && state.starving.len() < state.channels.len() {
                 state.starving.push(i);
             }
@@ -342,16 +381,11 @@ impl Endpoint {
             }
         }
         for &(chunk, owner) in &taken {
-            state.release(chunk);
-            self.shared.requested = self.shared.requested.saturating_sub(state.metadata.chunk_size as usize);
             self.shared.stats.requests_lapsed += 1;
             if let Some(other) = self.channels.get_mut(owner) {
-                // Who has sent nothing since it was asked is in doubt; who is busy with more is only slow.
-                let since = other.down.asked.forget(chunk).map(|entry| entry.since);
-                if since.is_some_and(|since| other.down.progress_at <= since) {
-                    other.down.stalls = other.down.stalls.max(1);
+                if let Some(since) = take_back(other, state, chunk, &mut self.shared.requested) {
+                    other.down.doubt(since);
                 }
-                other.down.to_cancel.insert(ChunkRange::single(chunk));
                 self.shared.wake(owner, other);
             }
             if let Some(channel) = self.channels.get_mut(i) {
@@ -435,49 +469,6 @@ impl Endpoint {
         self.feed_starving(Some(slot));
     }
 
-    /// Cancels what is under way and not wanted any more, and after a seek what is outside of all windows.
-    ///
-    /// RFC 7574 §3.8: CANCEL is for requests that are no longer wanted; it goes out with the next datagram.
-    pub(super) fn withdraw(&mut self, slot: usize) {
-        let Self { channels, swarms, shared, .. } = self;
-        let Some(swarm) = swarms.get_mut(slot) else { return };
-        let state = &mut swarm.state;
-        let sought = core::mem::take(&mut state.sought) && !state.windows.is_empty();
-        if !sought && state.wanted.is_none() || state.asked_of.is_empty() {
-            return;
-        }
-        let is_stale = |chunk: ChunkId| {
-            let read = state.windows.iter().any(|window| window.contains(chunk));
-            !read && (sought || state.wanted.as_ref().is_some_and(|wanted| !wanted.contains(chunk)))
-        };
-        let everything = ChunkRange::with_len(0, u64::MAX).into_iter();
-        let under_way = everything.flat_map(|range| state.asked_of.iter(range)).map(|(chunk, _)| chunk);
-        let mut stale: RangeSet = under_way.filter(|&chunk| is_stale(chunk)).map(ChunkRange::single).collect();
-        for &i in &state.channels {
-            let Some(channel) = channels.get_mut(i) else { continue };
-            // What was not even sent is taken back as it stands.
-            channel.down.to_request.retain(|&piece| {
-                let unsent = stale.intersects(piece);
-                if unsent {
-                    stale.insert(piece);
-                }
-                !unsent
-            });
-        }
-        let size = state.metadata.chunk_size as usize;
-        for run in stale.runs() {
-            for chunk in run.chunks() {
-                let Some(owner) = state.release(chunk) else { continue };
-                shared.requested = shared.requested.saturating_sub(size);
-                let Some(channel) = channels.get_mut(owner) else { continue };
-                channel.down.asked.forget(chunk);
-                channel.down.to_cancel.insert(ChunkRange::single(chunk));
-                shared.wake(owner, channel);
-            }
-            swarm.picker.on_lapsed(run);
-        }
-    }
-
     /// Something may be asked for again: wakes the channels that found nothing.
     pub(super) fn feed_starving(&mut self, slot: Option<usize>) {
         let Some(swarm) = slot.and_then(|slot| self.swarms.get_mut(slot)) else { return };
@@ -490,12 +481,49 @@ impl Endpoint {
     }
 }
 
+/// What the picker is told of a peer.
+pub(super) fn context<'a>(
+    now: Instant,
+    rng: &'a mut dyn rand_core::Rng,
+    channel: &'a Channel,
+    state: &'a SwarmState,
+    others: &'a dyn Fn(ChunkRange) -> usize,
+) -> PickContext<'a> {
+    PickContext {
+        now,
+        rng,
+        peer: channel.key,
+        delay: channel.down.time_to_answer(now),
+        pace: state.meter.rate(now) / u64::from(state.metadata.chunk_size.max(1)),
+        held: &state.held,
+        busy: &state.busy,
+        wanted: state.windows.wanted(),
+        peer_has: &channel.have,
+        others,
+    }
+}
+
+/// A chunk that was asked of a peer is not expected of it any more; the CANCEL goes out with the next datagram. Returns
+/// since when it was.
+pub(super) fn take_back(
+    channel: &mut Channel,
+    state: &mut SwarmState,
+    chunk: ChunkId,
+    requested: &mut usize,
+) -> Option<Instant> {
+    if state.release(chunk).is_some() {
+        *requested = requested.saturating_sub(state.metadata.chunk_size as usize);
+    }
+    channel.down.to_cancel.insert(ChunkRange::single(chunk));
+    channel.down.asked.forget(chunk).map(|entry| entry.since)
+}
+
 /// Notes that a range is asked of a peer; the REQUEST goes out with the next datagram.
-fn request(
+pub(super) fn request(
     now: Instant,
     i: usize,
     channel: &mut Channel,
-    state: &mut super::swarm::SwarmState,
+    state: &mut SwarmState,
     range: ChunkRange,
     requested: &mut usize,
 ) {

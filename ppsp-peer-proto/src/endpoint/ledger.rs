@@ -112,6 +112,16 @@ impl Ledger {
         self.by_chunk.iter(range).filter_map(|(_, low)| self.entry(low)).for_each(each);
     }
 
+    /// How many chunks set out before one that is under way, at most.
+    pub(super) fn ahead_of(&self, chunk: ChunkId) -> Option<u64> {
+        Some(self.whole(self.by_chunk.get(chunk)?) - self.base)
+    }
+
+    /// Calls `each` with all chunks under way, in their order.
+    pub(super) fn each(&self, each: impl FnMut(&Entry)) {
+        self.order.iter().filter(|entry| entry.live).for_each(each);
+    }
+
     /// Are at least `n` chunks of a range under way?
     pub(super) fn has_in(&self, range: ChunkRange, n: usize) -> bool {
         self.by_chunk.has(range, n)

@@ -27,6 +27,7 @@ mod timers;
 mod transmit;
 mod upload;
 mod view;
+mod windows;
 
 use alloc::{
     boxed::Box,
@@ -50,12 +51,13 @@ use self::{
     bans::Bans,
     channel::{Channel, Phase},
     chunk_map::ChunkMap,
-    meter::Bucket,
+    meter::{Bucket, Meter},
     receive::Batch,
     slab::Slab,
     swarm::{Store, SwarmState},
     timers::{Timer, Timers},
     upload::Beside,
+    windows::{Change, Windows},
 };
 use crate::{policy::Candidate, wire::ChannelId};
 
@@ -133,7 +135,7 @@ pub struct Endpoint {
     farewells: VecDeque<(SocketAddr, ChannelId, bool)>,
     next_key: u64,
     /// Swarms that the embedder changed.
-    stirred: Vec<usize>,
+    stirred: Vec<(usize, Change)>,
     shared: Shared,
     // Kept between calls for their capacity.
     /// Channels whose peers said something in the datagrams that are being handled.
@@ -287,13 +289,11 @@ impl Endpoint {
                 writing: RangeSet::new(),
                 busy: RangeSet::new(),
                 asked_of: ChunkMap::default(),
-                asked_for: None,
-                wanted: None,
-                windows: Vec::new(),
-                sought: false,
+                windows: Windows::default(),
                 fresh: RangeSet::new(),
                 announce_at: None,
                 rechoke_at: None,
+                hurry_at: None,
                 indexed: false,
                 complete: false,
                 stuffed: false,
@@ -304,6 +304,7 @@ impl Endpoint {
                 congestion,
                 learned: VecDeque::new(),
                 downloaded: 0,
+                meter: Meter::new(now),
                 supplied: 0,
                 uploaded: 0,
                 told_progress: false,
@@ -457,7 +458,7 @@ impl Endpoint {
             }
             StoreDone::Room => {
                 swarm.state.stuffed = false;
-                self.stirred.push(slot);
+                self.stirred.push((slot, Change::Turned));
             }
             StoreDone::Failed(error) => self.fail(slot, error),
         }
@@ -506,14 +507,20 @@ impl Endpoint {
 impl Endpoint {
     fn advance(&mut self, now: Instant) {
         self.shared.now = self.shared.now.max(now);
-        while let Some(slot) = self.stirred.pop() {
-            self.withdraw(slot);
+        while let Some((slot, change)) = self.stirred.pop() {
             let Some(swarm) = self.swarms.get_mut(slot) else { continue };
             let complete = swarm.state.has_all_wanted();
             if complete && !core::mem::replace(&mut swarm.state.complete, complete) {
                 self.shared.tell(Event::Complete { swarm: swarm.state.key });
             }
             swarm.state.complete = complete;
+            if change == Change::Moved {
+                self.feed_starving(Some(slot));
+                continue;
+            }
+            self.withdraw_unwanted(slot);
+            self.clear_the_way(now, slot);
+            let Some(swarm) = self.swarms.get_mut(slot) else { continue };
             let channels = &self.channels;
             let members = swarm.state.channels.clone();
             swarm.index(&mut self.shared.rng, members.iter().filter_map(|&i| channels.get(i)));
@@ -625,8 +632,12 @@ impl Endpoint {
             self.rechoke(now, slot);
             self.part(now, slot);
         }
+        if self.swarms.get(slot).is_some_and(|swarm| swarm.state.hurry_at.is_some_and(|at| at <= now)) {
+            self.hurry(now, slot);
+        }
         let Some(swarm) = self.swarms.get(slot) else { return };
-        if let Some(at) = [swarm.state.announce_at, swarm.state.rechoke_at].into_iter().flatten().min() {
+        let dues = [swarm.state.announce_at, swarm.state.rechoke_at, swarm.state.hurry_at];
+        if let Some(at) = dues.into_iter().flatten().min() {
             self.shared.timers.set_by(Timer::Swarm(slot), at);
         }
     }

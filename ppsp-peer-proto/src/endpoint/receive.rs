@@ -602,6 +602,7 @@ impl Endpoint {
             shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
         }
         swarm.state.downloaded += arrived.data.len() as u64;
+        swarm.state.meter.add(now, arrived.data.len() as u64);
         shared.stats.chunks_accepted += 1;
         // The one it was asked of last need not send it.
         if let Some(j) = owner.filter(|&j| j != arrived.channel)
@@ -679,7 +680,7 @@ impl Endpoint {
         }
         // RFC 7574 §3.2: a policy determines when the HAVE is sent: soon, but with others if there are others.
         if state.announce_at.is_none() {
-            let at = if complete { now } else { now + shared.config.have_delay };
+            let at = if complete { now } else { now + state.have_delay(now, shared.config.have_delay) };
             state.announce_at = Some(at);
             shared.timers.set_by(Timer::Swarm(slot), at);
         }

@@ -9,7 +9,7 @@ use ppsp_core::{
     Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
 };
 
-use super::{Congestion, SwarmKey, chunk_map::ChunkMap};
+use super::{Congestion, SwarmKey, channel::Channel, chunk_map::ChunkMap, meter::Meter, slab::Slab, windows::Windows};
 use crate::{
     policy::{Choker, Picker},
     wire::Format,
@@ -38,18 +38,13 @@ pub(super) struct SwarmState {
     pub(super) busy: RangeSet,
     /// Which channel a chunk was asked of. A chunk is asked of one peer at a time.
     pub(super) asked_of: ChunkMap,
-    /// By the embedder; `None`: everything.
-    pub(super) asked_for: Option<RangeSet>,
-    /// That, and the windows of readers.
-    pub(super) wanted: Option<RangeSet>,
-    /// What readers wait for.
-    pub(super) windows: Vec<ChunkRange>,
-    /// One of them is elsewhere than those before.
-    pub(super) sought: bool,
+    pub(super) windows: Windows,
     /// Held since HAVEs were last handed out.
     pub(super) fresh: RangeSet,
     pub(super) announce_at: Option<Instant>,
     pub(super) rechoke_at: Option<Instant>,
+    /// When to look whether what readers need is late.
+    pub(super) hurry_at: Option<Instant>,
     /// The picker has been told the size.
     pub(super) indexed: bool,
     pub(super) complete: bool,
@@ -64,6 +59,8 @@ pub(super) struct SwarmState {
     pub(super) congestion: Congestion,
     pub(super) learned: VecDeque<SocketAddr>,
     pub(super) downloaded: u64,
+    /// Content as it comes.
+    pub(super) meter: Meter,
     /// Bytes that the embedder had from elsewhere.
     pub(super) supplied: u64,
     pub(super) uploaded: u64,
@@ -118,10 +115,17 @@ impl SwarmState {
     /// Is everything held, or everything wanted?
     pub(super) fn has_all_wanted(&self) -> bool {
         let Some(all) = self.all() else { return false };
-        match &self.wanted {
+        match self.windows.wanted() {
             None => self.held.covers(all),
             Some(wanted) => wanted.runs().all(|r| r.intersection(all).is_none_or(|r| self.held.covers(r))),
         }
+    }
+
+    /// How many peers beside this one have some of these chunks, but not everything.
+    pub(super) fn others(&self, channels: &Slab<Channel>, i: usize, range: ChunkRange) -> usize {
+        let others = self.channels.iter().filter(|&&other| other != i).filter_map(|&other| channels.get(other));
+        let has = |have: &RangeSet| have.intersects(range) && !self.all().is_some_and(|all| have.covers(all));
+        others.filter(|other| other.is_up() && has(&other.have)).count()
     }
 
     /// The biggest complete interval around a chunk (RFC 7574 §4.3), where `aligned` the biggest that is a node of the tree.

@@ -5,7 +5,7 @@ use core::num::NonZeroUsize;
 use arrayvec::ArrayVec;
 use ppsp_core::{ChunkRange, Instant, Read};
 
-use super::{Endpoint, Transmit, channel::Phase, timers::Timer};
+use super::{Endpoint, Transmit, channel::Phase, timers::Timer, windows::Change};
 use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
 
 /// Bytes before the first message: the channel ID.
@@ -364,7 +364,7 @@ impl Endpoint {
                 }
                 channel.up.dequeue(one);
                 shared.wake(i, channel);
-                self.stirred.push(slot);
+                self.stirred.push((slot, Change::Turned));
                 Wrote::Nothing
             }
             Ok(wrote) => wrote,

@@ -8,6 +8,7 @@ use super::{
     channel::Channel,
     slab::Slab,
     swarm::{self, SwarmState},
+    windows::Change,
 };
 
 /// A look at one swarm.
@@ -71,45 +72,50 @@ pub struct SwarmMut<'a> {
     pub(super) swarm: &'a mut swarm::Swarm,
     pub(super) slot: usize,
     /// Swarms whose channels have to look again.
-    pub(super) stirred: &'a mut Vec<usize>,
+    pub(super) stirred: &'a mut Vec<(usize, Change)>,
 }
 
 impl SwarmMut<'_> {
-    /// Most windows that count; of more, the first.
+    /// Windows of readers in a swarm.
     pub const MAX_WINDOWS: usize = 64;
 
-    /// What to fetch; `None` for everything. What is under way and not wanted any more is cancelled.
+    /// What to fetch; `None` for everything.
     pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
-        self.swarm.state.asked_for = ranges.map(|ranges| ranges.iter().copied().collect());
-        self.look_again();
-    }
-
-    /// What readers wait for: a window each, from the chunk that it needs next to how far ahead of it things are urgent. Windows
-    /// come before all else, in order and in turn, whether they are wanted otherwise or not. Where one begins elsewhere than
-    /// those before, what is under way outside of all of them is cancelled, so that it does not stand in the way. No windows:
-    /// nobody reads. Also decides on the congestion control of the swarm's channels where that is
-    /// [`Congestion::Automatic`](super::Congestion::Automatic).
-    pub fn set_windows(&mut self, windows: &[ChunkRange]) {
         let state = &mut self.swarm.state;
-        let windows = windows.get(..Self::MAX_WINDOWS).unwrap_or(windows);
-        let follows =
-            |first: ChunkId| state.windows.iter().any(|old| old.contains(first) || old.last() == first.wrapping_sub(1));
-        state.sought |= windows.iter().any(|window| !follows(window.first()));
-        state.windows.clear();
-        state.windows.extend_from_slice(windows);
-        self.swarm.picker.on_windows(windows);
-        self.look_again();
-    }
-
-    fn look_again(&mut self) {
-        let state = &mut self.swarm.state;
-        state.wanted.clone_from(&state.asked_for);
-        if let Some(wanted) = &mut state.wanted {
-            wanted.extend(state.windows.iter().copied());
-        }
+        state.windows.want(ranges);
         // Whether that is held already is told by an event, as ever.
         state.complete &= state.has_all_wanted();
-        self.stirred.push(self.slot);
+        self.stir(Change::Turned);
+    }
+
+    /// What readers wait for, one window for each: it begins at the chunk that its reader needs next and ends where that
+    /// reader has enough for now. None: nobody reads.
+    ///
+    /// What is in windows is wanted whatever [`want`](Self::want) says. It comes before all else: the nearer to the beginning
+    /// of its window, the sooner, and readers that wait for the same number of chunks take turns. Where a reader jumps, what
+    /// was asked for farther on or elsewhere makes room for what it needs now; what nobody wants any more is taken back.
+    /// To say again that a window has moved on by some chunks costs little.
+    ///
+    /// Of more than [`MAX_WINDOWS`](Self::MAX_WINDOWS) the first ones count. Chunks past the end are none.
+    ///
+    /// Whether there are windows also decides on the congestion control of the swarm's channels where that is
+    /// [`Congestion::Automatic`](super::Congestion::Automatic).
+    pub fn set_windows(&mut self, windows: &[ChunkRange]) {
+        let windows = windows.get(..Self::MAX_WINDOWS).unwrap_or(windows);
+        let state = &mut self.swarm.state;
+        let Some(change) = state.windows.set(windows, &state.held) else { return };
+        let stands_still = core::mem::take(&mut state.complete);
+        state.complete = stands_still && state.has_all_wanted();
+        self.swarm.picker.on_windows(windows);
+        // Who had nothing to do asks nobody until told to.
+        let wakes = stands_still && !self.swarm.state.complete;
+        self.stir(if wakes { Change::Turned } else { change });
+    }
+
+    fn stir(&mut self, change: Change) {
+        if self.stirred.last() != Some(&(self.slot, change)) {
+            self.stirred.push((self.slot, change));
+        }
     }
 
     /// Reads a chunk from the store, as the application plays.

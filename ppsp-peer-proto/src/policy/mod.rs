@@ -4,6 +4,7 @@
 
 mod choker;
 mod picker;
+mod windows;
 
 pub use choker::{Candidate, Choker, Reciprocal};
 pub use picker::{PickContext, Picker, RarestFirst};

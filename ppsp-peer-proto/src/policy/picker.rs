@@ -2,12 +2,15 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::fmt;
+use core::{fmt, time::Duration};
 
 use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
 use rand_core::Rng;
 
-use super::below;
+use super::{
+    below,
+    windows::{PIECE, Windows, Wish},
+};
 use crate::PeerKey;
 
 /// Decides what to ask of whom (RFC 7574 §9.1). Told of every change, so that it may keep an index of its own.
@@ -26,7 +29,7 @@ pub trait Picker: Send + fmt::Debug {
     /// Chunks may be asked for again: the request ran out of time, its peer went, or the store lost them.
     fn on_lapsed(&mut self, range: ChunkRange);
 
-    /// Readers moved: what each waits for, see [`SwarmMut::set_windows`](crate::SwarmMut::set_windows).
+    /// What readers wait for has changed: each window begins at the chunk that its reader needs next. None: nobody reads.
     fn on_windows(&mut self, windows: &[ChunkRange]);
 
     /// Pushes to `out` what to ask of the peer that `cx` is about: at most `budget` chunks, all of them from
@@ -42,14 +45,20 @@ pub struct PickContext<'a> {
     pub rng: &'a mut dyn Rng,
     /// The peer that would be asked.
     pub peer: PeerKey,
+    /// How long the peer takes to answer what is asked of it now, as far as is known.
+    pub delay: Duration,
+    /// Chunks that came of late in a second, from all peers.
+    pub pace: u64,
     /// What is held.
     pub held: &'a RangeSet,
     /// What is under way: asked of some peer, or being written.
     pub busy: &'a RangeSet,
-    /// What is wanted; `None`: everything.
+    /// What is wanted, with what the windows name; `None`: everything.
     pub wanted: Option<&'a RangeSet>,
     /// What the peer announced.
     pub peer_has: &'a RangeSet,
+    /// How many other peers have some of these chunks, but not all that there are.
+    pub others: &'a dyn Fn(ChunkRange) -> usize,
 }
 
 impl PickContext<'_> {
@@ -73,27 +82,24 @@ impl PickContext<'_> {
     }
 }
 
-/// In the windows of readers in order; elsewhere the rarest first, a block of neighbouring chunks at a time.
+/// What readers wait for in order; elsewhere the rarest first, a block of neighbouring chunks at a time.
 ///
 /// Blocks keep the index small whatever the size of the content, the requests long, and the hashes on the wire few. A
 /// block that was begun is finished before another is begun, so that it can soon be passed on.
 #[derive(Debug, Default)]
 pub struct RarestFirst {
-    windows: Vec<ChunkRange>,
-    /// What is still to be looked at of each. Kept for its capacity.
-    spans: Vec<(ChunkId, ChunkId)>,
+    windows: Windows,
     index: Option<Index>,
 }
 
 /// While the size is unknown only so many chunks are asked of a peer at a time: a proof tells the size.
 const BEFORE_SIZE: u64 = 32;
-/// Longest request in a window, and what it has of each turn. Shorter than the groups that a server may serve out of order.
-const IN_ORDER: u64 = 32;
 /// Blocks looked at in order of rarity before the lot decides.
 const LOOK_AT: usize = 128;
 
 impl Picker for RarestFirst {
     fn on_size(&mut self, chunks: u64, rng: &mut dyn Rng) {
+        self.windows.chunks = chunks;
         self.index = Some(Index::new(chunks, rng));
     }
 
@@ -116,76 +122,20 @@ impl Picker for RarestFirst {
     }
 
     fn on_windows(&mut self, windows: &[ChunkRange]) {
-        self.windows.clear();
-        self.windows.extend_from_slice(windows);
+        self.windows.set(windows);
     }
 
     fn pick(&mut self, cx: &mut PickContext<'_>, mut budget: u64, out: &mut Vec<ChunkRange>) {
-        self.pick_for_readers(cx, &mut budget, out);
-        if !out.is_empty() {
-            return;
+        match self.windows.pick(cx, budget) {
+            Wish::Take(piece) => return out.push(piece),
+            Wish::Nothing => return,
+            Wish::Anything => {}
         }
         match &mut self.index {
             Some(index) => index.pick(cx, &mut budget, out),
-            None => take(cx, 0, ChunkId::MAX, IN_ORDER, &mut budget.min(BEFORE_SIZE), out),
+            None => take(cx, 0, ChunkId::MAX, PIECE, &mut budget.min(BEFORE_SIZE), out),
         }
     }
-}
-
-/// The part of a window that is fetched in order, for the reader comes there soonest: one of so many.
-const URGENT: u64 = 8;
-
-impl RarestFirst {
-    /// First what is urgent in each window, in order; then the rest of the windows, each peer from another place on, so that those
-    /// who read the same have something for each other. Windows have their turns, so that a long one does not keep the others
-    /// waiting.
-    fn pick_for_readers(&mut self, cx: &mut PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
-        self.spans.clear();
-        self.spans.extend(self.windows.iter().map(|window| (window.first(), urgent_end(*window))));
-        self.take_in_turns(cx, budget, out);
-        if *budget == 0 {
-            return;
-        }
-        self.spans.clear();
-        for window in &self.windows {
-            let (first, last) = (urgent_end(*window), window.last());
-            let middle = first.saturating_add(below(cx.rng, (last - first).saturating_add(1)));
-            self.spans.push((middle, last));
-        }
-        self.take_in_turns(cx, budget, out);
-        self.spans.clear();
-        self.spans.extend(self.windows.iter().map(|window| (urgent_end(*window), window.last())));
-        self.take_in_turns(cx, budget, out);
-    }
-
-    /// Takes what is free in the spans, a piece of each in turn.
-    fn take_in_turns(&mut self, cx: &PickContext<'_>, budget: &mut u64, out: &mut Vec<ChunkRange>) {
-        let mut found = true;
-        while core::mem::take(&mut found) && *budget > 0 {
-            for (place, last) in &mut self.spans {
-                let begun = out.len();
-                let mut turn = IN_ORDER.min(*budget);
-                take(cx, *place, *last, IN_ORDER, &mut turn, out);
-                let Some(end) = out.get(begun..).and_then(<[_]>::last).map(|range| range.last()) else { continue };
-                found = true;
-                *place = end.saturating_add(1);
-                // Spans may overlap, and what is picked here is not under way yet.
-                let mut at = begun;
-                while let Some(&range) = out.get(at) {
-                    if out.iter().take(begun).any(|other| other.intersection(range).is_some()) {
-                        out.remove(at);
-                    } else {
-                        *budget -= range.len();
-                        at += 1;
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn urgent_end(window: ChunkRange) -> ChunkId {
-    window.first() + (window.len() / URGENT).max(IN_ORDER).min(window.len() - 1)
 }
 
 /// Takes what is free in `from..=last`, in order and in pieces of at most `piece` chunks.
@@ -583,6 +533,9 @@ mod tests {
                 now: Instant::default(),
                 rng: &mut self.rng,
                 peer: self.peer,
+                delay: Duration::ZERO,
+                pace: 0,
+                others: &|_| 0,
                 held: &self.held,
                 busy: &self.busy,
                 wanted: self.wanted.as_ref(),
@@ -695,27 +648,6 @@ mod tests {
             }
             assert!(b.pick(&peers[0], 10).is_empty());
         }
-    }
-
-    #[test]
-    fn windows_go_before_rarity_and_in_order() {
-        let mut b = Bench::new(100_000);
-        b.picker.on_windows(&[r(5000, 9000)]);
-        let picked = b.pick(&set(&[r(0, 99_999)]), 100);
-        assert_eq!(picked, [r(5000, 5031), r(5032, 5063), r(5064, 5095), r(5096, 5099)]);
-    }
-
-    #[test]
-    fn readers_have_their_turns() {
-        let mut b = Bench::new(100_000);
-        // A long one, a short one, and one within the first.
-        b.picker.on_windows(&[r(5000, 9000), r(70, 79), r(5010, 5020)]);
-        let all = set(&[r(0, 99_999)]);
-        assert_eq!(b.pick(&all, 100), [r(5000, 5031), r(70, 79), r(5032, 5063), r(5064, 5089)]);
-        assert_eq!(b.pick(&all, 4), [r(5090, 5093)]);
-        // Then what is rare.
-        b.picker.on_windows(&[r(70, 79)]);
-        assert!(!b.pick(&all, 10).is_empty());
     }
 
     #[test]

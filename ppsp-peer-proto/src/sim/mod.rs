@@ -15,6 +15,7 @@ mod reno;
 mod rng;
 mod scripted;
 mod swarm;
+mod viewer;
 mod world;
 
 pub use audit::{Audit, auditor};
@@ -28,4 +29,5 @@ pub use reno::{Reno, RenoFactory};
 pub use rng::Chance;
 pub use scripted::{Character, Flooder, Gives, Manners, Puppet, Received, Seen, Speech, has_message};
 pub use swarm::{Acquaintance, Builder, Swarm, node_address};
+pub use viewer::{Screen, Viewer};
 pub use world::{Node, NodeId, Outbox, Sight, Steps, Tap, Timeout, Verdict, World, secs};

@@ -1,0 +1,121 @@
+use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+use ppsp_core::{ChunkId, ChunkRange};
+
+use super::{PickContext, below};
+
+/// Longest request for what somebody waits for. Shorter than the groups that a server may serve out of order.
+pub(super) const PIECE: u64 = 32;
+/// Chunks of a window that are needed so soon that they come in order.
+const HEAD: u64 = 128;
+/// Chunks that a reader may lack while others behind them are fetched: so many, or what comes in [`FAR`] seconds. Viewers
+/// of the same would otherwise each fetch something else, and none of them what the others need next.
+const LACK: u64 = 512;
+const FAR: u64 = 4;
+/// So many at first, for the sake of the first picture; a quarter of a chunk more for each that was read.
+const LACK_AT_FIRST: u64 = 320;
+
+/// Pieces that lots are drawn of.
+const LOTS: usize = 32;
+
+/// What readers wait for.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    list: Vec<Window>,
+    /// The window that is looked at first.
+    turn: usize,
+    /// Number of chunks, once it is known.
+    pub(super) chunks: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    range: ChunkRange,
+    /// Where its reader began to read on.
+    origin: ChunkId,
+}
+
+/// What to do about windows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Wish {
+    /// This for a reader.
+    Take(ChunkRange),
+    /// Nothing: readers lack so much that nothing else may stand in their way.
+    Nothing,
+    /// Whatever.
+    Anything,
+}
+
+impl Windows {
+    pub(super) fn set(&mut self, windows: &[ChunkRange]) {
+        let old = core::mem::take(&mut self.list);
+        self.list.extend(windows.iter().map(|&range| {
+            let first = range.first();
+            let reads_on = |old: &&Window| old.range.first() <= first && first.saturating_sub(1) <= old.range.last();
+            Window { range, origin: old.iter().find(reads_on).map_or(first, |old| old.origin) }
+        }));
+    }
+
+    /// The most urgent run of chunks that the peer can give.
+    ///
+    /// The head of a window comes in order, the rest of it from random places, so that those who read the same have
+    /// something for each other. Who has everything is asked for what nobody else has, for only it can give that.
+    pub(super) fn pick(&mut self, cx: &mut PickContext<'_>, budget: u64) -> Wish {
+        let (before, from) = self.list.split_at_checked(self.turn).unwrap_or((&[], &self.list));
+        let turns = from.iter().zip(self.turn..).chain(before.iter().zip(0..));
+        let free = turns.filter_map(|(window, n)| {
+            let last = reach(cx, *window);
+            Some((cx.next(window.range.first(), last)?, window.range.first(), last, n))
+        });
+        let nearest = free.min_by_key(|(run, first, ..)| (run.first() - first) / PIECE);
+        let Some((mut run, first, last, n)) = nearest else {
+            let lacking = self.list.iter().any(|window| reach(cx, *window) < window.range.last());
+            return if lacking { Wish::Nothing } else { Wish::Anything };
+        };
+        self.turn = (n + 1) % self.list.len();
+        let has_all = ChunkRange::with_len(0, self.chunks).is_some_and(|all| cx.peer_has.covers(all));
+        let rare = if has_all { self.rare(cx, run.first(), first, last) } else { None };
+        if let Some(rare) = rare {
+            run = rare;
+        } else if has_all || run.first() - first >= HEAD {
+            let at = run.first() + below(cx.rng, last - run.first() + 1) / PIECE * PIECE;
+            run = cx.next(at, last).unwrap_or(run);
+        }
+        // Aligned: what has a subtree in common needs few hashes.
+        let end = (run.first() | (PIECE - 1)).min(run.first().saturating_add(budget.saturating_sub(1)));
+        ChunkRange::new(run.first(), run.last().min(end)).map_or(Wish::Anything, Wish::Take)
+    }
+
+    /// By lot one of the next pieces that nobody else is known to have, of as many as there are others who are about to
+    /// need them too: it is of use to all of them that each fetches another. Who is alone there gets the next.
+    fn rare(&self, cx: &mut PickContext<'_>, from: ChunkId, first: ChunkId, last: ChunkId) -> Option<ChunkRange> {
+        let near = ChunkRange::new(first.saturating_sub(HEAD), last)?;
+        let most = (cx.others)(near).clamp(1, LOTS);
+        let mut lots: ArrayVec<ChunkRange, LOTS> = ArrayVec::new();
+        let mut at = Some(from);
+        while let Some(run) = at.filter(|_| lots.len() < most).and_then(|at| cx.next(at, last)) {
+            let end = run.last().min(run.first() | (PIECE - 1));
+            if (cx.others)(ChunkRange::single(run.first())) == 0 {
+                lots.extend(ChunkRange::new(run.first(), end));
+            }
+            at = end.checked_add(1);
+        }
+        lots.get(below(cx.rng, lots.len() as u64) as usize).copied()
+    }
+}
+
+/// The chunk of a window up to which no more are lacking than may be.
+fn reach(cx: &PickContext<'_>, window: Window) -> ChunkId {
+    let Window { range: window, origin } = window;
+    let begun = LACK_AT_FIRST + window.first().saturating_sub(origin) / 4;
+    let mut left = LACK.min(begun).max(cx.pace.saturating_mul(FAR));
+    let mut at = window.first();
+    while let Some(gap) = cx.held.next_gap(at).filter(|gap| gap.first() <= window.last()) {
+        if gap.len() >= left || gap.last() >= window.last() {
+            return gap.first().saturating_add(left - 1).min(window.last());
+        }
+        left -= gap.len();
+        at = gap.last() + 1;
+    }
+    window.last()
+}
