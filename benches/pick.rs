@@ -96,7 +96,7 @@ fn download(
                 now: ppsp_core::Instant::from_micros(1),
                 rng,
                 peer: peer_key(peer),
-                delay: std::time::Duration::ZERO,
+                delay: Duration::ZERO,
                 pace: 0,
                 held: &held,
                 busy: &busy,
