@@ -96,7 +96,6 @@ fn download(
                 now: ppsp_core::Instant::from_micros(1),
                 rng,
                 peer: peer_key(peer),
-                delay: Duration::ZERO,
                 pace: 0,
                 held: &held,
                 busy: &busy,

@@ -346,10 +346,11 @@ fn only_what_is_wanted_is_fetched() {
 /// RFC 7574 §9.1: what is played next comes first. Playback at half the path's rate never waits after the start.
 #[test]
 fn what_a_reader_waits_for_comes_first() {
+    let window = |chunk| ChunkRange::with_len(chunk, 4097).unwrap();
     each_seed(|seed| {
         let mut swarm = Swarm::builder(seed).content(2 << 20).seeds(3).access(Access::both(500_000)).build();
         let id = swarm.leecher();
-        swarm.world.act(id, |peer: &mut Peer, _| peer.set_windows(&[range(700, 2047)]));
+        swarm.world.act(id, |peer: &mut Peer, _| peer.set_windows(&[window(700)]));
         swarm.world.run_for(ms(700));
         let mut waits = 0;
         for chunk in 700..1500 {
@@ -358,7 +359,7 @@ fn what_a_reader_waits_for_comes_first() {
             if !swarm.world.peer(id).held().contains(chunk) {
                 waits += 1;
             }
-            swarm.world.act(id, |peer: &mut Peer, _| peer.set_windows(&[range(chunk + 1, 2047)]));
+            swarm.world.act(id, |peer: &mut Peer, _| peer.set_windows(&[window(chunk + 1)]));
         }
         assert_eq!(waits, 0, "of 800 chunks");
         swarm.run(s(60));

@@ -247,9 +247,10 @@ impl Scene {
             }
             match self.chance.below(3) {
                 0 => {
-                    // Some read for a while, or nobody does.
-                    let windows = random_ranges(&mut self.chance, chunks);
-                    self.swarm.world.act(leecher, |peer: &mut Peer, _| peer.set_windows(&windows));
+                    // Plays for a while.
+                    let chunk = self.chance.below(chunks);
+                    let window = ChunkRange::with_len(chunk, 4097).unwrap();
+                    self.swarm.world.act(leecher, |peer: &mut Peer, _| peer.set_windows(&[window]));
                 }
                 1 if self.swarm.world.peer(leecher).completed().is_none() => {
                     let ranges = random_ranges(&mut self.chance, chunks);

@@ -229,6 +229,17 @@ impl Download {
         self.on_late(chunk);
     }
 
+    /// A chunk is not expected of the peer any more. Returns since when it was.
+    ///
+    /// RFC 7574 §3.8: CANCEL is for requests that are no longer wanted; it goes out with the next datagram. What was not
+    /// even sent is not requested then, and needs none.
+    pub(super) fn cancel(&mut self, chunk: ChunkId) -> Option<Instant> {
+        if !self.to_request.iter().any(|range| range.contains(chunk)) {
+            self.to_cancel.insert(ChunkRange::single(chunk));
+        }
+        self.asked.forget(chunk).map(|entry| entry.since)
+    }
+
     /// A chunk came once more. That is no progress, but if it had been given up because later ones overtook it, that
     /// was too soon.
     pub(super) fn on_late(&mut self, chunk: ChunkId) {
@@ -493,7 +504,6 @@ pub(super) fn context<'a>(
         now,
         rng,
         peer: channel.key,
-        delay: channel.down.time_to_answer(now),
         pace: state.meter.rate(now) / u64::from(state.metadata.chunk_size.max(1)),
         held: &state.held,
         busy: &state.busy,
@@ -503,8 +513,7 @@ pub(super) fn context<'a>(
     }
 }
 
-/// A chunk that was asked of a peer is not expected of it any more; the CANCEL goes out with the next datagram. Returns
-/// since when it was.
+/// A chunk that was asked of a peer can be asked of others. Returns since when it was.
 pub(super) fn take_back(
     channel: &mut Channel,
     state: &mut SwarmState,
@@ -514,8 +523,7 @@ pub(super) fn take_back(
     if state.release(chunk).is_some() {
         *requested = requested.saturating_sub(state.metadata.chunk_size as usize);
     }
-    channel.down.to_cancel.insert(ChunkRange::single(chunk));
-    channel.down.asked.forget(chunk).map(|entry| entry.since)
+    channel.down.cancel(chunk)
 }
 
 /// Notes that a range is asked of a peer; the REQUEST goes out with the next datagram.

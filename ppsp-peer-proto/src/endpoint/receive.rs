@@ -608,8 +608,7 @@ impl Endpoint {
         if let Some(j) = owner.filter(|&j| j != arrived.channel)
             && let Some(other) = channels.get_mut(j)
         {
-            other.down.asked.forget(chunk);
-            other.down.to_cancel.insert(ChunkRange::single(chunk));
+            other.down.cancel(chunk);
             shared.wake(j, other);
         }
         let Some(channel) = channels.get_mut(arrived.channel).filter(|c| c.key == arrived.peer) else { return };

@@ -200,8 +200,7 @@ impl Endpoint {
         let Some(owner) = swarm.state.asked_of.remove(chunk).map(|owner| owner as usize) else { return };
         shared.requested = shared.requested.saturating_sub(swarm.state.metadata.chunk_size as usize);
         if let Some(channel) = channels.get_mut(owner) {
-            channel.down.asked.forget(chunk);
-            channel.down.to_cancel.insert(ChunkRange::single(chunk));
+            channel.down.cancel(chunk);
             shared.wake(owner, channel);
         }
     }

@@ -1,9 +1,10 @@
 //! From what is due to datagrams.
 
+use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
 use arrayvec::ArrayVec;
-use ppsp_core::{ChunkRange, Instant, Read};
+use ppsp_core::{ChunkRange, Instant, RangeSet, Read};
 
 use super::{Endpoint, Transmit, channel::Phase, timers::Timer, windows::Change};
 use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
@@ -200,10 +201,17 @@ impl Endpoint {
             }
         }
         while let Some(&range) = channel.down.to_request.front() {
-            let message = Message::Request { range };
             // What was taken back meanwhile is not asked for after all.
-            let wanted = channel.down.asked.has_in(range, 1) && named(&message);
-            if wanted && (!fits(writer, &message) || writer.put(&message, format).is_err()) {
+            if !channel.down.asked.has_in(range, usize::try_from(range.len()).unwrap_or(usize::MAX)) {
+                channel.down.to_request.pop_front();
+                let mut left = RangeSet::new();
+                channel.down.asked.each_in(range, |entry| _ = left.insert(ChunkRange::single(entry.chunk)));
+                let pieces: Vec<ChunkRange> = left.runs().flat_map(|run| addressing.pieces(run)).collect();
+                pieces.into_iter().rev().for_each(|piece| channel.down.to_request.push_front(piece));
+                continue;
+            }
+            let message = Message::Request { range };
+            if named(&message) && (!fits(writer, &message) || writer.put(&message, format).is_err()) {
                 break;
             }
             channel.down.to_request.pop_front();

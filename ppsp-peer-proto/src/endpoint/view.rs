@@ -76,10 +76,10 @@ pub struct SwarmMut<'a> {
 }
 
 impl SwarmMut<'_> {
-    /// Windows of readers in a swarm.
+    /// Most windows that count; of more, the first.
     pub const MAX_WINDOWS: usize = 64;
 
-    /// What to fetch; `None` for everything.
+    /// What to fetch; `None` for everything. What is under way and not wanted any more is cancelled.
     pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {
         let state = &mut self.swarm.state;
         state.windows.want(ranges);
@@ -96,7 +96,7 @@ impl SwarmMut<'_> {
     /// was asked for farther on or elsewhere makes room for what it needs now; what nobody wants any more is taken back.
     /// To say again that a window has moved on by some chunks costs little.
     ///
-    /// Of more than [`MAX_WINDOWS`](Self::MAX_WINDOWS) the first ones count. Chunks past the end are none.
+    /// At most [`MAX_WINDOWS`](Self::MAX_WINDOWS) count. Chunks past the end are none.
     ///
     /// Whether there are windows also decides on the congestion control of the swarm's channels where that is
     /// [`Congestion::Automatic`](super::Congestion::Automatic).

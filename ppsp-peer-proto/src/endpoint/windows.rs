@@ -18,7 +18,7 @@ use crate::wire::MessageType;
 pub(super) struct Windows {
     /// Each begins at the chunk that its reader needs next.
     list: Vec<ChunkRange>,
-    /// as they were when the way was last cleared for them.
+    /// As they were when the way was last cleared for them.
     settled: Vec<ChunkRange>,
     /// What the embedder wants beside them; `None`: everything.
     named: Option<RangeSet>,

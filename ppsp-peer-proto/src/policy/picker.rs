@@ -2,7 +2,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::{fmt, time::Duration};
+use core::fmt;
 
 use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
 use rand_core::Rng;
@@ -45,8 +45,6 @@ pub struct PickContext<'a> {
     pub rng: &'a mut dyn Rng,
     /// The peer that would be asked.
     pub peer: PeerKey,
-    /// How long the peer takes to answer what is asked of it now, as far as is known.
-    pub delay: Duration,
     /// Chunks that came of late in a second, from all peers.
     pub pace: u64,
     /// What is held.
@@ -99,7 +97,6 @@ const LOOK_AT: usize = 128;
 
 impl Picker for RarestFirst {
     fn on_size(&mut self, chunks: u64, rng: &mut dyn Rng) {
-        self.windows.chunks = chunks;
         self.index = Some(Index::new(chunks, rng));
     }
 
@@ -126,7 +123,7 @@ impl Picker for RarestFirst {
     }
 
     fn pick(&mut self, cx: &mut PickContext<'_>, mut budget: u64, out: &mut Vec<ChunkRange>) {
-        match self.windows.pick(cx, budget) {
+        match self.windows.pick(cx, self.index.as_ref().map(|index| index.chunks), budget) {
             Wish::Take(piece) => return out.push(piece),
             Wish::Nothing => return,
             Wish::Anything => {}
@@ -517,6 +514,7 @@ mod tests {
         busy: RangeSet,
         wanted: Option<RangeSet>,
         peer: PeerKey,
+        others: fn(ChunkRange) -> usize,
     }
 
     impl Bench {
@@ -524,7 +522,15 @@ mod tests {
             let mut rng = ChaCha8Rng::from_seed([3; 32]);
             let mut picker = RarestFirst::default();
             picker.on_size(chunks, &mut rng);
-            Self { picker, rng, held: RangeSet::new(), busy: RangeSet::new(), wanted: None, peer: PeerKey(1) }
+            Self {
+                picker,
+                rng,
+                held: RangeSet::new(),
+                busy: RangeSet::new(),
+                wanted: None,
+                peer: PeerKey(1),
+                others: |_| 0,
+            }
         }
 
         fn pick(&mut self, peer_has: &RangeSet, budget: u64) -> Vec<ChunkRange> {
@@ -533,9 +539,8 @@ mod tests {
                 now: Instant::default(),
                 rng: &mut self.rng,
                 peer: self.peer,
-                delay: Duration::ZERO,
                 pace: 0,
-                others: &|_| 0,
+                others: &self.others,
                 held: &self.held,
                 busy: &self.busy,
                 wanted: self.wanted.as_ref(),
@@ -648,6 +653,75 @@ mod tests {
             }
             assert!(b.pick(&peers[0], 10).is_empty());
         }
+    }
+
+    /// What is picked until so many chunks are.
+    fn picked(b: &mut Bench, peer_has: &RangeSet, chunks: u64) -> Vec<ChunkRange> {
+        let mut all = Vec::new();
+        loop {
+            let left = chunks - all.iter().map(|range: &ChunkRange| range.len()).sum::<u64>();
+            let more = if left == 0 { Vec::new() } else { b.pick(peer_has, left) };
+            if more.is_empty() {
+                return all;
+            }
+            all.extend(more);
+        }
+    }
+
+    #[test]
+    fn windows_go_before_rarity_and_in_order() {
+        for peer_has in [set(&[r(0, 99_999)]), set(&[r(0, 99_998)])] {
+            let mut b = Bench::new(100_000);
+            b.picker.on_windows(&[r(5000, 9000)]);
+            let in_order = [r(5000, 5023), r(5024, 5055), r(5056, 5087), r(5088, 5099)];
+            assert_eq!(picked(&mut b, &peer_has, 100), in_order);
+        }
+    }
+
+    #[test]
+    fn readers_have_their_turns() {
+        let mut b = Bench::new(100_000);
+        // A long one, a short one, and one within the first.
+        b.picker.on_windows(&[r(5000, 9000), r(70, 79), r(5010, 5020)]);
+        let all = set(&[r(0, 99_999)]);
+        assert_eq!(picked(&mut b, &all, 70), [r(5000, 5023), r(70, 79), r(5024, 5055), r(5056, 5059)]);
+        assert_eq!(b.pick(&all, 4), [r(5060, 5063)]);
+        // Then what is rare, even where a window reaches beyond the end.
+        b.picker.on_windows(&[r(70, 79), r(99_990, 200_000)]);
+        assert_eq!(b.pick(&all, 10), [r(99_990, 99_999)]);
+        assert!(!b.pick(&all, 10).is_empty());
+    }
+
+    #[test]
+    fn those_who_read_the_same_fetch_different_pieces_from_who_has_everything() {
+        let all = set(&[r(0, 99_999)]);
+        let mut first = BTreeSet::new();
+        for seed in 0..100 {
+            let mut b = Bench::new(100_000);
+            b.rng = ChaCha8Rng::from_seed([seed; 32]);
+            // Five others are there, and have nothing of it yet.
+            b.others = |range| if range.len() > 1 { 5 } else { 0 };
+            b.picker.on_windows(&[r(4992, 9000)]);
+            first.extend(b.pick(&all, 100).iter().map(|range| range.first()));
+        }
+        assert_eq!(first, (0..5).map(|n| 4992 + n * 32).collect());
+        // What others have is asked of them.
+        let mut b = Bench::new(100_000);
+        b.others = |range| if range.len() == 1 && range.first() < 5120 { 1 } else { 0 };
+        b.picker.on_windows(&[r(4992, 9000)]);
+        assert_eq!(b.pick(&all, 100), [r(5120, 5151)]);
+    }
+
+    #[test]
+    fn nothing_is_fetched_far_ahead_of_what_a_reader_lacks() {
+        let mut b = Bench::new(100_000);
+        b.picker.on_windows(&[r(5000, 9000)]);
+        let ahead = set(&[r(5400, 99_999)]);
+        assert_eq!(b.pick(&ahead, 100), []);
+        // With what lies before it, it is the reader's turn to go on.
+        b.held.insert(r(5000, 5200));
+        assert!(picked(&mut b, &ahead, 500).iter().all(|range| range.last() <= 5520));
+        assert!(b.busy.contains(5400) || b.busy.contains(5500));
     }
 
     #[test]

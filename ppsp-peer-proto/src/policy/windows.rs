@@ -1,4 +1,7 @@
+//! What readers wait for, as a picker sees it.
+
 use alloc::vec::Vec;
+
 use arrayvec::ArrayVec;
 use ppsp_core::{ChunkId, ChunkRange};
 
@@ -15,8 +18,9 @@ const FAR: u64 = 4;
 /// So many at first, for the sake of the first picture; a quarter of a chunk more for each that was read.
 const LACK_AT_FIRST: u64 = 320;
 
-/// Pieces that lots are drawn of.
+/// Pieces that lots are drawn of, and those that are looked at for them.
 const LOTS: usize = 32;
+const LOOK_AT: usize = 64;
 
 /// What readers wait for.
 #[derive(Debug, Default)]
@@ -24,8 +28,6 @@ pub(super) struct Windows {
     list: Vec<Window>,
     /// The window that is looked at first.
     turn: usize,
-    /// Number of chunks, once it is known.
-    pub(super) chunks: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,25 +58,31 @@ impl Windows {
         }));
     }
 
-    /// The most urgent run of chunks that the peer can give.
+    /// The most urgent run of chunks that the peer can give, of so many, where that is known.
     ///
     /// The head of a window comes in order, the rest of it from random places, so that those who read the same have
     /// something for each other. Who has everything is asked for what nobody else has, for only it can give that.
-    pub(super) fn pick(&mut self, cx: &mut PickContext<'_>, budget: u64) -> Wish {
+    pub(super) fn pick(&mut self, cx: &mut PickContext<'_>, chunks: Option<u64>, budget: u64) -> Wish {
+        // What lies past the end is nothing that could be lacking.
+        let all = chunks.and_then(|chunks| ChunkRange::with_len(0, chunks));
+        let reach = |cx: &PickContext<'_>, window: &Window| -> Option<(ChunkId, ChunkId)> {
+            let range = all.map_or(Some(window.range), |all| window.range.intersection(all))?;
+            Some((reach(cx, range, window.origin), range.last()))
+        };
         let (before, from) = self.list.split_at_checked(self.turn).unwrap_or((&[], &self.list));
         let turns = from.iter().zip(self.turn..).chain(before.iter().zip(0..));
         let free = turns.filter_map(|(window, n)| {
-            let last = reach(cx, *window);
+            let (last, _) = reach(cx, window)?;
             Some((cx.next(window.range.first(), last)?, window.range.first(), last, n))
         });
         let nearest = free.min_by_key(|(run, first, ..)| (run.first() - first) / PIECE);
         let Some((mut run, first, last, n)) = nearest else {
-            let lacking = self.list.iter().any(|window| reach(cx, *window) < window.range.last());
+            let lacking = self.list.iter().filter_map(|window| reach(cx, window)).any(|(last, end)| last < end);
             return if lacking { Wish::Nothing } else { Wish::Anything };
         };
         self.turn = (n + 1) % self.list.len();
-        let has_all = ChunkRange::with_len(0, self.chunks).is_some_and(|all| cx.peer_has.covers(all));
-        let rare = if has_all { self.rare(cx, run.first(), first, last) } else { None };
+        let has_all = all.is_some_and(|all| cx.peer_has.covers(all));
+        let rare = if has_all { rare(cx, run.first(), first, last) } else { None };
         if let Some(rare) = rare {
             run = rare;
         } else if has_all || run.first() - first >= HEAD {
@@ -85,28 +93,28 @@ impl Windows {
         let end = (run.first() | (PIECE - 1)).min(run.first().saturating_add(budget.saturating_sub(1)));
         ChunkRange::new(run.first(), run.last().min(end)).map_or(Wish::Anything, Wish::Take)
     }
+}
 
-    /// By lot one of the next pieces that nobody else is known to have, of as many as there are others who are about to
-    /// need them too: it is of use to all of them that each fetches another. Who is alone there gets the next.
-    fn rare(&self, cx: &mut PickContext<'_>, from: ChunkId, first: ChunkId, last: ChunkId) -> Option<ChunkRange> {
-        let near = ChunkRange::new(first.saturating_sub(HEAD), last)?;
-        let most = (cx.others)(near).clamp(1, LOTS);
-        let mut lots: ArrayVec<ChunkRange, LOTS> = ArrayVec::new();
-        let mut at = Some(from);
-        while let Some(run) = at.filter(|_| lots.len() < most).and_then(|at| cx.next(at, last)) {
-            let end = run.last().min(run.first() | (PIECE - 1));
-            if (cx.others)(ChunkRange::single(run.first())) == 0 {
-                lots.extend(ChunkRange::new(run.first(), end));
-            }
-            at = end.checked_add(1);
+/// By lot one of the next pieces that nobody else is known to have, of as many as there are others who are about to need
+/// them too: it is of use to all of them that each fetches another. Who is alone there gets the next.
+fn rare(cx: &mut PickContext<'_>, from: ChunkId, first: ChunkId, last: ChunkId) -> Option<ChunkRange> {
+    let near = ChunkRange::new(first.saturating_sub(HEAD), last)?;
+    let most = (cx.others)(near).clamp(1, LOTS);
+    let mut lots: ArrayVec<ChunkRange, LOTS> = ArrayVec::new();
+    let mut at = Some(from);
+    for _ in 0..LOOK_AT {
+        let Some(run) = at.filter(|_| lots.len() < most).and_then(|at| cx.next(at, last)) else { break };
+        let end = run.last().min(run.first() | (PIECE - 1));
+        if (cx.others)(ChunkRange::single(run.first())) == 0 {
+            lots.extend(ChunkRange::new(run.first(), end));
         }
-        lots.get(below(cx.rng, lots.len() as u64) as usize).copied()
+        at = end.checked_add(1);
     }
+    lots.get(below(cx.rng, lots.len() as u64) as usize).copied()
 }
 
 /// The chunk of a window up to which no more are lacking than may be.
-fn reach(cx: &PickContext<'_>, window: Window) -> ChunkId {
-    let Window { range: window, origin } = window;
+fn reach(cx: &PickContext<'_>, window: ChunkRange, origin: ChunkId) -> ChunkId {
     let begun = LACK_AT_FIRST + window.first().saturating_sub(origin) / 4;
     let mut left = LACK.min(begun).max(cx.pace.saturating_mul(FAR));
     let mut at = window.first();

@@ -127,11 +127,6 @@ impl Viewer {
         self.state == State::Playing
     }
 
-    /// The next byte that is shown.
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
     /// How long it took until the picture moved first.
     pub fn first_frame(&self) -> Option<Duration> {
         self.first_frame
