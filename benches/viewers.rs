@@ -5,87 +5,31 @@
 
 use std::time::Duration;
 
-use ppsp_core::{ChunkRange, Instant};
+use ppsp_core::Instant;
 use ppsp_peer_proto::{
     Congestion,
-    sim::{Access, Acquaintance, Chance, LinkConfig, NodeId, Peer, Swarm, secs},
+    sim::{Access, Acquaintance, Chance, LinkConfig, NodeId, Peer, Screen, Swarm, Viewer},
 };
 
-/// Bytes a second of what is played, and so in chunks of 1 KiB.
+/// Bytes a second of what is played.
 const BITRATE: u64 = 62_500;
-/// So much is there before the first picture, and after a stall.
-const START: f64 = 1.0;
-/// So far ahead of the playhead everything else waits.
-const WINDOW: f64 = 10.0;
-/// Between two looks at the viewers.
-const TICK: Duration = Duration::from_millis(100);
-
-fn chunks(seconds: f64) -> u64 {
-    (seconds * BITRATE as f64 / 1024.0).ceil() as u64
-}
-
-/// Somebody who watches.
-struct Viewer {
-    id: NodeId,
-    came: Instant,
-    /// Where playback is, in seconds of content.
-    at: f64,
-    playing: bool,
-    /// Seconds until the first picture.
-    first: Option<f64>,
-    stalled: f64,
-    played: f64,
-}
-
-impl Viewer {
-    fn new(id: NodeId, came: Instant) -> Self {
-        Self { id, came, at: 0.0, playing: false, first: None, stalled: 0.0, played: 0.0 }
-    }
-
-    /// Time has passed: plays what is there. `length` is that of the content in seconds.
-    fn watch(&mut self, swarm: &mut Swarm, length: f64) {
-        let now = swarm.world.now();
-        if now <= self.came || self.at >= length {
-            return;
-        }
-        let tick = TICK.as_secs_f64();
-        let held = swarm.world.peer(self.id).held();
-        let place = (self.at * BITRATE as f64 / 1024.0) as u64;
-        let run = held.run_at(place).map_or(0, |run| run.last() - place + 1);
-        let ahead = run as f64 * 1024.0 / BITRATE as f64;
-        if !self.playing && ahead >= START.min(length - self.at) {
-            self.playing = true;
-            self.first.get_or_insert(secs(now) - secs(self.came));
-        }
-        if self.playing && ahead < tick.min(length - self.at) {
-            self.playing = false;
-        }
-        if self.playing {
-            self.at += tick;
-            self.played += tick;
-        } else if self.first.is_some() {
-            self.stalled += tick;
-        }
-        let place = (self.at * BITRATE as f64 / 1024.0) as u64;
-        let window = ChunkRange::new(place, place + chunks(WINDOW)).unwrap();
-        swarm.world.act(self.id, |peer: &mut Peer, _| peer.set_windows(&[window]));
-    }
-
-    fn continuity(&self) -> f64 {
-        self.played / (self.played + self.stalled)
-    }
-}
+/// A second is there before the first picture, and after a stall; ten are fetched ahead of what is read.
+const SCREEN: Screen = Screen {
+    bitrate: BITRATE,
+    start: Duration::from_secs(1),
+    buffer: Duration::from_secs(10),
+    ahead: Duration::from_secs(10),
+};
 
 fn link() -> LinkConfig {
     LinkConfig::perfect(Duration::from_millis(25)).loss(10_000)
 }
 
-/// A film of so many seconds, and so many who come to watch it within five seconds; uplinks of half the bitrate to three and a half
-/// times, one and a half on the mean.
-fn crowd(seed: u64, viewers: usize, length: f64) -> (Swarm, Vec<Viewer>) {
+/// A film of so many seconds, and so many who will come to watch it within five seconds, with when each comes; uplinks of half the
+/// bitrate to three and a half times, one and a half on the mean.
+fn crowd(seed: u64, viewers: usize, length: u64) -> (Swarm, Vec<(Instant, NodeId)>) {
     let mut swarm = Swarm::builder(seed)
-        .chunks(chunks(length) as usize)
-        .length_known()
+        .content((BITRATE * length) as usize)
         .leechers(viewers)
         .link(link())
         .seed_access(Access { up: Some(4 * BITRATE), down: None, queue: None })
@@ -95,7 +39,7 @@ fn crowd(seed: u64, viewers: usize, length: f64) -> (Swarm, Vec<Viewer>) {
     let mut chance = Chance::new(seed, "viewers", 0);
     let all: Vec<NodeId> = swarm.leechers.clone();
     let begun = swarm.world.now();
-    let mut watching = Vec::new();
+    let mut coming = Vec::new();
     for (n, &id) in all.iter().enumerate() {
         let up = [BITRATE / 2, BITRATE * 3 / 2, BITRATE / 2, BITRATE * 3 / 2, BITRATE * 7 / 2][n % 5];
         swarm.world.set_access(id, Access { up: Some(up), down: Some(BITRATE * 8), queue: None });
@@ -109,17 +53,25 @@ fn crowd(seed: u64, viewers: usize, length: f64) -> (Swarm, Vec<Viewer>) {
         }
         let known: Vec<_> = known.into_iter().map(|id| swarm.world.address(id)).collect();
         swarm.world.act(id, |peer: &mut Peer, _| known.into_iter().for_each(|to| peer.connect_at(came, to)));
-        watching.push(Viewer::new(id, came));
+        coming.push((came, id));
     }
-    (swarm, watching)
+    coming.sort();
+    (swarm, coming)
 }
 
-/// Until this moment.
-fn watch(swarm: &mut Swarm, viewers: &mut [Viewer], length: f64, seconds: f64) {
-    for _ in 0..(seconds / TICK.as_secs_f64()) as u64 {
-        swarm.world.run_for(TICK);
-        viewers.iter_mut().for_each(|viewer| viewer.watch(swarm, length));
+/// Until all have seen the end, or so many seconds have passed.
+fn watch(swarm: &mut Swarm, coming: Vec<(Instant, NodeId)>, seconds: u64) -> Vec<Viewer> {
+    let end = swarm.world.now() + Duration::from_secs(seconds);
+    let mut coming = coming.into_iter().peekable();
+    let mut viewers: Vec<Viewer> = Vec::new();
+    while swarm.world.now() < end && (coming.peek().is_some() || !viewers.iter().all(Viewer::is_gone)) {
+        while let Some((_, id)) = coming.next_if(|(at, _)| *at <= swarm.world.now()) {
+            viewers.push(Viewer::new(swarm, id, SCREEN));
+        }
+        swarm.world.run_for(Viewer::FRAME);
+        viewers.iter_mut().for_each(|viewer| viewer.step(&mut swarm.world));
     }
+    viewers
 }
 
 fn main() {
@@ -127,20 +79,22 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    const LENGTH: f64 = 60.0;
+    const LENGTH: u64 = 60;
     println!(
         "{:>8} {:>5} {:>16} {:>8} {:>12} {:>8} {:>11}",
         "viewers", "seed", "first picture", "last", "continuity", "worst", "from peers"
     );
     for viewers in [10, 50] {
         for seed in 1..=2 {
-            let (mut swarm, mut crowd) = crowd(seed, viewers, LENGTH);
-            watch(&mut swarm, &mut crowd, LENGTH, LENGTH + 40.0);
-            let mut first: Vec<f64> = crowd.iter().map(|viewer| viewer.first.unwrap_or(f64::INFINITY)).collect();
+            let (mut swarm, coming) = crowd(seed, viewers, LENGTH);
+            let crowd = watch(&mut swarm, coming, LENGTH + 40);
+            let first =
+                crowd.iter().map(|viewer| viewer.first_frame().map_or(f64::INFINITY, |first| first.as_secs_f64()));
+            let mut first: Vec<f64> = first.collect();
             first.sort_by(f64::total_cmp);
             let all = crowd.iter().map(Viewer::continuity);
             let mean = all.clone().sum::<f64>() / viewers as f64;
-            let received: u64 = crowd.iter().map(|viewer| swarm.world.peer(viewer.id).downloaded()).sum();
+            let received: u64 = crowd.iter().map(|viewer| swarm.world.peer(viewer.peer()).downloaded()).sum();
             let from_peers = 1.0 - swarm.world.peer(swarm.seed()).uploaded() as f64 / received as f64;
             println!(
                 "{viewers:>8} {seed:>5} {:>14.2} s {:>6.2} s {mean:>12.3} {:>8.3} {:>9.1} %",

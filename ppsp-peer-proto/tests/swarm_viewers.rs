@@ -55,7 +55,7 @@ fn sit_down(swarm: &mut Swarm, viewers: &mut Vec<Viewer>, chance: &mut Chance, i
     viewers.push(Viewer::new(swarm, id, screen()));
 }
 
-/// Films of so many seconds, a seed that sends so many times the bitrate, and nobody there yet.
+/// A film of so many seconds, a seed that sends so many times the bitrate, and nobody there yet.
 fn cinema(seed: u64, seconds: u64, times: u64, viewers: usize) -> Swarm {
     Swarm::builder(seed)
         .content((BITRATE * seconds) as usize)
@@ -65,6 +65,18 @@ fn cinema(seed: u64, seconds: u64, times: u64, viewers: usize) -> Swarm {
         .congestion(Congestion::Streaming)
         .seed_access(Access::up(BITRATE * times))
         .build()
+}
+
+/// Some who sit down together, with uplinks of half as much again as the bitrate.
+fn audience(seed: u64, seconds: u64, times: u64, viewers: usize) -> (Swarm, Vec<Viewer>) {
+    let mut swarm = cinema(seed, seconds, times, viewers);
+    let mut chance = Chance::new(seed, "audience", 0);
+    let mut seated = Vec::new();
+    for id in swarm.leechers.clone() {
+        swarm.world.set_access(id, Access { up: Some(BITRATE * 3 / 2), down: Some(BITRATE * 10), queue: None });
+        sit_down(&mut swarm, &mut seated, &mut chance, id);
+    }
+    (swarm, seated)
 }
 
 #[test]
@@ -119,16 +131,11 @@ fn a_flash_crowd() {
 #[test]
 fn a_seek() {
     each_seed(|seed| {
-        let mut swarm = cinema(seed, 120, 12, 5);
-        let mut chance = Chance::new(seed, "seek", 0);
-        let mut viewers = Vec::new();
-        for id in swarm.leechers.clone() {
-            swarm.world.set_access(id, Access { up: Some(BITRATE * 3 / 2), down: Some(BITRATE * 10), queue: None });
-            sit_down(&mut swarm, &mut viewers, &mut chance, id);
-        }
+        let (mut swarm, mut viewers) = audience(seed, 240, 12, 5);
         watch(&mut swarm, &mut viewers, s(20));
         let mut waits = Vec::new();
-        for to in [90, 2, 50, 30] {
+        // Nobody has been there, but for the second.
+        for to in [200, 2, 120, 80] {
             viewers[0].seek(&mut swarm.world, to * BITRATE);
             watch(&mut swarm, &mut viewers, s(8));
             assert!(viewers[0].is_playing(), "not after 8 s at {to} s");
@@ -137,7 +144,7 @@ fn a_seek() {
         println!("FIGURE a seek takes, seconds: {waits:.2?}");
         // What is aimed at is 1 s each.
         let mean = waits.iter().sum::<f64>() / waits.len() as f64;
-        assert!(mean <= 2.0 && waits.iter().all(|&wait| wait <= 4.0), "{waits:?}");
+        assert!(mean <= 1.2 && waits.iter().all(|&wait| wait <= 2.5), "{waits:?}");
         swarm.check();
     });
 }
@@ -146,13 +153,7 @@ fn a_seek() {
 #[test]
 fn a_frozen_peer() {
     each_seed(|seed| {
-        let mut swarm = cinema(seed, 60, 8, 4);
-        let mut chance = Chance::new(seed, "frozen", 0);
-        let mut viewers = Vec::new();
-        for id in swarm.leechers.clone() {
-            swarm.world.set_access(id, Access { up: Some(BITRATE * 2), down: Some(BITRATE * 10), queue: None });
-            sit_down(&mut swarm, &mut viewers, &mut chance, id);
-        }
+        let (mut swarm, mut viewers) = audience(seed, 60, 8, 4);
         watch(&mut swarm, &mut viewers, s(10));
         assert!(viewers.iter().all(Viewer::is_playing));
         let before: u32 = viewers[..3].iter().map(Viewer::stalls).sum();
@@ -165,7 +166,7 @@ fn a_frozen_peer() {
         swarm.world.set_access(frozen, Access { up: Some(1), down: None, queue: Some(0) });
         watch(&mut swarm, &mut viewers, s(100));
         let stalls = viewers.iter().map(Viewer::stalls).sum::<u32>() - before;
-        println!("FIGURE a frozen peer: {asked} bytes asked of it as it froze, {stalls} stalls");
+        println!("FIGURE a frozen peer: {asked} chunks asked of it as it froze, {stalls} stalls");
         assert_eq!(stalls, 0);
         assert!(viewers.iter().all(Viewer::is_gone));
     });

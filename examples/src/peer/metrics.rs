@@ -6,11 +6,12 @@ use ppsp_peer_proto::Stats;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    metrics::{MetricType, gauge::ConstGauge},
     registry::Registry,
 };
 
 use super::{Peer, Status, Swarm};
+use crate::http::encode_family;
 
 /// The figures of a peer at some moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,11 +67,11 @@ impl Figures {
         offload.encode(encoder.encode_descriptor("offload_ratio", what, None, MetricType::Gauge)?)?;
         let [seeds, peers, origin] = self.received;
         let content = [("in", seeds + peers + origin), ("out", self.sent)];
-        family(encoder, "content_bytes", "Bytes of content by direction", "direction", content)?;
+        encode_family(encoder, "content_bytes", "Bytes of content by direction", "direction", content)?;
         let sources = [("seed", seeds), ("peer", peers), ("origin", origin)];
-        family(encoder, "received_bytes", "Bytes of content received by who gave them", "source", sources)?;
+        encode_family(encoder, "received_bytes", "Bytes of content received by who gave them", "source", sources)?;
         let udp = [("in", self.udp.0), ("out", self.udp.1)];
-        family(encoder, "udp_bytes", "Bytes in datagrams by direction", "direction", udp)?;
+        encode_family(encoder, "udp_bytes", "Bytes in datagrams by direction", "direction", udp)?;
         let stats = &self.stats;
         let chunks = [
             ("good", stats.chunks_accepted + stats.chunks_supplied),
@@ -80,7 +81,7 @@ impl Figures {
             ("unrequested", stats.dropped_unrequested),
             ("late", stats.requests_lapsed),
         ];
-        family(encoder, "chunks", "Chunks received, or asked for, by what became of them", "result", chunks)
+        encode_family(encoder, "chunks", "Chunks received, or asked for, by what became of them", "result", chunks)
     }
 }
 
@@ -103,16 +104,4 @@ impl Collector for Looked {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         (self.0)().encode(&mut encoder)
     }
-}
-
-fn family(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    counts: impl IntoIterator<Item = (&'static str, u64)>,
-) -> fmt::Result {
-    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    let mut counts = counts.into_iter();
-    counts.try_for_each(|(value, count)| ConstCounter::new(count).encode(encoder.encode_family(&[(label, value)])?))
 }

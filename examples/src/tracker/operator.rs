@@ -8,13 +8,13 @@ use http_body_util::Full;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 use serde_json::json;
 
 use super::{TrackerService, service::sentence};
-use crate::http::{Remote, metrics_page};
+use crate::http::{Remote, encode_family, metrics_page};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -103,24 +103,12 @@ impl Collector for Looked {
         }
         let granted =
             [("CONNECT", there.done.connects), ("FIND", there.done.finds), ("STAT_REPORT", there.done.stat_reports)];
-        family(&mut encoder, "granted", "Requests that were granted", "message", granted)?;
+        encode_family(&mut encoder, "granted", "Requests that were granted", "message", granted)?;
         // RFC 7846 §4.3.
         let codes = ["01", "02", "03", "04", "05", "06"];
         let refused = codes.into_iter().zip(there.done.errors);
-        family(&mut encoder, "refused", "Requests that were refused", "error_code", refused)?;
+        encode_family(&mut encoder, "refused", "Requests that were refused", "error_code", refused)?;
         let rejected = codes.into_iter().zip(tracker.rejected.counts());
-        family(&mut encoder, "rejected", "Requests that came through no door", "error_code", rejected)
+        encode_family(&mut encoder, "rejected", "Requests that came through no door", "error_code", rejected)
     }
-}
-
-fn family(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    counts: impl IntoIterator<Item = (&'static str, u64)>,
-) -> fmt::Result {
-    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    let mut counts = counts.into_iter();
-    counts.try_for_each(|(value, count)| ConstCounter::new(count).encode(encoder.encode_family(&[(label, value)])?))
 }
