@@ -453,14 +453,15 @@ fn what_an_origin_does_wrong_is_said_until_it_does_it_right() {
             let (peer, swarm, bytes) = with_origin(&place, &name, length, &web, true).await;
             let reading = async { assert!(read(&swarm, length).await == bytes, "{name}") };
             let watching = async {
+                let mut changes = swarm.changes();
                 let trouble = || swarm.status().origin.and_then(|origin| origin.trouble).unwrap_or_default();
                 while !trouble().contains(said) {
-                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    changes.next().await;
                 }
                 assert_eq!(swarm.store().held_bytes(), 0);
                 web.becomes(Habit::Good);
                 while swarm.status().origin.unwrap().trouble.is_some() {
-                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    changes.next().await;
                 }
             };
             let both = async { tokio::join!(reading, watching) };
@@ -484,8 +485,9 @@ fn without_hashes_only_what_the_root_proves_counts() {
         let (peer, swarm, bytes) = with_origin(&place, "long.mp4", 1 << 20, &web, false).await;
         let mut reader = swarm.reader(0, bytes.len() as u64, PATIENCE);
         let said = async {
+            let mut changes = swarm.changes();
             while swarm.status().origin.is_none_or(|origin| origin.trouble.is_none()) {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                changes.next().await;
             }
         };
         tokio::select! {
@@ -573,14 +575,15 @@ fn an_enhancement_waits_for_its_base() {
         let _readers = [more, base].map(|swarm| swarm.reader(0, u64::MAX, PATIENCE));
         let watching = async {
             let second = SEGMENT as u64 / 1024;
+            let mut changes = more.changes();
             loop {
                 let later = more.store().held().next_set(second).is_some();
                 let there = base.store().held_from(0) as usize;
                 assert!(!later || there >= 5 * SEGMENT, "{there} bytes of the base are there");
-                if more.store().is_finished() {
+                if more.store().held_from(0) > 8 * SEGMENT as u64 {
                     break;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                changes.next().await;
             }
         };
         tokio::time::timeout(PATIENCE, watching).await.unwrap();

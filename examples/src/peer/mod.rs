@@ -205,9 +205,25 @@ impl Swarm {
         lock(&self.0.status).clone()
     }
 
+    /// Tells from now on when something came, or its origin failed or was well again.
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.state.subscribe())
+    }
+
     /// Where readers are, in bytes.
     pub fn places(&self) -> Vec<u64> {
         self.0.readers().places()
+    }
+}
+
+/// What happens to a swarm.
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<State>);
+
+impl Changes {
+    /// Waits until something has happened since this was last asked. At once where the swarm has ended.
+    pub async fn next(&mut self) {
+        _ = self.0.changed().await;
     }
 }
 

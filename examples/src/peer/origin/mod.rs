@@ -144,9 +144,11 @@ impl Fallback {
         if let Some(why) = &trouble {
             tracing::warn!("{}: {why}", self.origin.url());
         }
-        if let Some(status) = &mut lock(&self.swarm.status).origin {
-            status.trouble = trouble;
-        }
+        let mut status = lock(&self.swarm.status);
+        let Some(origin) = status.origin.as_mut().filter(|origin| origin.trouble != trouble) else { return };
+        origin.trouble = trouble;
+        drop(status);
+        self.swarm.state.send_modify(|state| state.step = state.step.wrapping_add(1));
     }
 
     fn layout(&self) -> Option<Layout> {
