@@ -61,12 +61,16 @@ impl PrivateKey {
         if pem.len() > Self::MAX_PEM_LEN {
             return Err(PrivateKeyError::NoPem);
         }
-        let (label, der) = SecretDocument::from_pem(pem).map_err(|_| PrivateKeyError::NoPem)?;
-        match label {
-            PrivateKeyInfoRef::PEM_LABEL => Self::from_der(der.as_bytes()),
-            "ENCRYPTED PRIVATE KEY" => Err(PrivateKeyError::Encrypted),
-            "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "EC PARAMETERS" => Err(PrivateKeyError::Traditional),
-            _ => Err(PrivateKeyError::NotPrivate(label.into())),
+        let (_, begun) = pem.split_once("-----BEGIN ").ok_or(PrivateKeyError::NoPem)?;
+        match begun.split_once("-----").ok_or(PrivateKeyError::NoPem)? {
+            (PrivateKeyInfoRef::PEM_LABEL, _) => {
+                let (_, der) = SecretDocument::from_pem(pem).map_err(|_| PrivateKeyError::Malformed)?;
+                Self::from_der(der.as_bytes())
+            }
+            ("ENCRYPTED PRIVATE KEY", _) => Err(PrivateKeyError::Encrypted),
+            // The second is what OpenSSL may write before the third.
+            ("RSA PRIVATE KEY" | "EC PARAMETERS" | "EC PRIVATE KEY", _) => Err(PrivateKeyError::Traditional),
+            (label, _) => Err(PrivateKeyError::NotPrivate(label.into())),
         }
     }
 
