@@ -3,7 +3,7 @@
 
 use std::{error::Error, hint::black_box};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use p256::ecdsa::{Signature, VerifyingKey, signature::MultipartVerifier};
 use ppsp_core::signature::{PrivateKey, SignatureAlgorithm, Signer};
 
@@ -21,10 +21,10 @@ fn each_algorithm(c: &mut Criterion) -> Result<(), Box<dyn Error>> {
         let mut key = PrivateKey::generate(algorithm, &[1; 32])?;
         let signature = key.sign(&MUNRO)?;
         let public = key.public_key().clone();
-        c.bench_function(&BenchmarkId::new("signature/verify", algorithm).to_string(), |b| {
+        c.bench_function(&format!("signature/verify/{algorithm}"), |b| {
             b.iter(|| public.verify(black_box(&MUNRO), black_box(&signature)));
         });
-        c.bench_function(&BenchmarkId::new("signature/sign", algorithm).to_string(), |b| {
+        c.bench_function(&format!("signature/sign/{algorithm}"), |b| {
             b.iter(|| key.sign(black_box(&MUNRO)));
         });
     }

@@ -30,7 +30,7 @@
 //!
 //! # What it costs, and what makes it faster
 //!
-//! All is done in Rust, without `std`. The feature `ring` has ECDSA on P-256 verified by ring in a fifth of the time, with the same
+//! All is done in Rust, without `std`. The feature `ring` has ECDSA on P-256 verified by ring in a quarter of the time, with the same
 //! answers; nothing else changes. With the feature `std` there are tables of the generators of P-256 and P-384, with which
 //! signing takes less than half of the time. Figures are in `benches/README.md`.
 //!
