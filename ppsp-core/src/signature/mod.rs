@@ -41,7 +41,7 @@
 //! same message alike.
 //!
 //! RSA has been attacked by the time that private operations take (RUSTSEC-2023-0071, of the crate `rsa` before 0.10).
-//! Here it is 0.10, which calculates in constant time, and each signature is blinded besides: base, exponents and
+//! Here it is 0.10, which was rewritten to calculate in constant time, and each signature is blinded besides: base, exponents and
 //! moduli are masked by numbers that are derived from the private key and the message, and so unknown to whoever does not
 //! have the key. They are the same for the same message, which shows the same duration again and nothing new. Each signature
 //! is checked before it is handed out, so that one that went wrong in the calculation does not betray the factors.
