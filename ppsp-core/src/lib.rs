@@ -22,6 +22,8 @@ pub mod fuzzing;
 mod hash;
 mod identifier;
 mod link;
+#[cfg(feature = "signature")]
+pub mod live;
 mod memory;
 mod metadata;
 mod proven;
