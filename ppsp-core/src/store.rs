@@ -40,6 +40,13 @@ pub trait ContentStore: Send {
     /// May be called more than once with growing knowledge.
     fn set_size(&mut self, chunks: u64, content_length: Option<u64>) -> Result<(), StoreError>;
 
+    /// Chunks before this one are not needed any more, nor the hashes that only they need: the stream has moved on (RFC 7574
+    /// §6.2). As provided it keeps them.
+    fn discard_before(&mut self, chunk: ChunkId) -> Result<(), StoreError> {
+        _ = chunk;
+        Ok(())
+    }
+
     /// The chunks held and verified when the swarm is opened, and what was known of the size then.
     fn held(&mut self, each: &mut dyn FnMut(ChunkRange)) -> Result<StoredSize, StoreError>;
 }

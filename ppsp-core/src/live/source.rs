@@ -29,6 +29,7 @@ pub struct LiveSource {
     unsigned: Option<Claim>,
     /// No time that was signed is before the one signed before it, whatever the clock does.
     time: Option<NtpTime>,
+    last_len: usize,
     ended: bool,
 }
 
@@ -57,6 +58,7 @@ impl LiveSource {
             next: 0,
             unsigned: None,
             time: None,
+            last_len: 0,
             ended: false,
         })
     }
@@ -84,16 +86,7 @@ impl LiveSource {
         chunk: &[u8],
         sink: &mut dyn FnMut(Bin, &Hash),
     ) -> Result<Option<Munro>, SourceError> {
-        let size = self.form.chunk_size as usize;
-        if self.ended {
-            return Err(SourceError::Ended);
-        }
-        if chunk.is_empty() || chunk.len() > size {
-            return Err(SourceError::ChunkLength);
-        }
-        if self.next >= self.form.max_chunks() {
-            return Err(SourceError::Full);
-        }
+        self.check(chunk)?;
         // Two munros are never complete at once, unless each chunk is one.
         let late = match self.unsigned.is_some() && self.height == 0 {
             true => return Err(SourceError::Unsigned),
@@ -103,7 +96,8 @@ impl LiveSource {
         let mut leaf = [Hash::empty(self.form.alg)];
         let this = self.next;
         self.next += 1;
-        self.ended = chunk.len() < size;
+        self.last_len = chunk.len();
+        self.ended = chunk.len() < self.form.chunk_size as usize;
         if self.form.sign_all {
             hash_chunks(self.form.alg, &[chunk], &mut leaf);
             self.unsigned = Bin::leaf(this).map(|node| Claim { node, hash: leaf[0] });
@@ -152,6 +146,29 @@ impl LiveSource {
             munro = self.sign(now, &[])?.or(munro);
         }
         Ok(Finished { munro, tree: (self.began == 0).then_some(tree) })
+    }
+
+    /// Would a chunk be taken as the next one, if its signer does not fail?
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`], as [`push`](Self::push).
+    pub fn check(&self, chunk: &[u8]) -> Result<(), SourceError> {
+        if self.ended {
+            return Err(SourceError::Ended);
+        }
+        if chunk.is_empty() || chunk.len() > self.form.chunk_size as usize {
+            return Err(SourceError::ChunkLength);
+        }
+        if self.next >= self.form.max_chunks() {
+            return Err(SourceError::Full);
+        }
+        Ok(())
+    }
+
+    /// Length of the last chunk taken, in bytes.
+    pub fn last_len(&self) -> usize {
+        self.last_len
     }
 
     /// The chunk that comes next; as many chunks there are so far.

@@ -135,12 +135,13 @@ impl LiveVerifier {
         Ok(answer)
     }
 
-    /// Takes a munro that is our own, or was kept. `chunks` of its chunks exist.
-    pub fn admit(&mut self, munro: &Munro, chunks: u64, proven: &mut Vec<Claim>) {
+    /// Takes a munro that we have signed ourselves. `chunks` of its chunks exist, the last of them `last_len` bytes long.
+    pub fn admit(&mut self, munro: &Munro, chunks: u64, last_len: usize, proven: &mut Vec<Claim>) {
         if self.place(munro).is_ok() {
             self.enter(munro, proven);
             if let Some(entry) = self.munros.get_mut(&munro.node.first_chunk()) {
                 entry.filled = chunks.clamp(1, munro.node.range().len());
+                entry.last_len = Some(last_len);
             }
         }
     }
@@ -234,6 +235,12 @@ impl LiveVerifier {
     /// empty.
     pub fn end(&self) -> ChunkId {
         self.munros.last_key_value().map_or(0, |(first, entry)| first + entry.filled)
+    }
+
+    /// Length of a chunk in bytes, as far as is known: only the last of the stream is shorter than the others.
+    pub fn chunk_len(&self, chunk: ChunkId) -> usize {
+        let last = self.munros.last_key_value().filter(|_| chunk.checked_add(1) == Some(self.end()));
+        last.and_then(|(_, entry)| entry.last_len).unwrap_or(self.form.chunk_size as usize)
     }
 
     /// Is this node known to stand for nothing, behind the end of the stream?

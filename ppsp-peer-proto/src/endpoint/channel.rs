@@ -41,6 +41,8 @@ pub(super) struct Channel {
 
     /// What the peer holds, by its HAVEs and ACKs.
     pub(super) have: RangeSet,
+    /// How many chunks before the last of those it keeps, in a live swarm (RFC 7574 §6.2); `None`: all.
+    pub(super) discard_window: Option<u64>,
     /// What we hold and have not told it yet.
     pub(super) announce: RangeSet,
     pub(super) reminder: Reminder,

@@ -3,6 +3,7 @@ use core::time::Duration;
 
 use ppsp_core::{Instant, SwarmMetadata};
 
+use super::LiveOptions;
 use crate::{
     congestion::{Controller, ControllerFactory, LedbatFactory, StreamingFactory},
     policy::{Choker, Picker, RarestFirst, Reciprocal},
@@ -141,6 +142,8 @@ pub struct SwarmConfig {
     pub choker: Box<dyn Choker>,
     /// Which congestion control its channels have.
     pub congestion: Congestion,
+    /// What a live swarm is told besides; without it, a viewer's defaults.
+    pub live: Option<LiveOptions>,
 }
 
 impl SwarmConfig {
@@ -151,6 +154,7 @@ impl SwarmConfig {
             picker: Box::new(RarestFirst::default()),
             choker: Box::new(Reciprocal::default()),
             congestion: Congestion::default(),
+            live: None,
         }
     }
 }
