@@ -96,6 +96,9 @@ pub enum Command {
         /// The link: ppsp:…
         link: String,
     },
+    /// Broadcast a live stream: sign what comes in, print its link, share it until the input ends
+    #[command(after_help = EXIT_CODES)]
+    Live(LiveArgs),
     /// Make the key of a live channel, or say what one is
     #[command(subcommand)]
     Key(KeyCommand),
@@ -224,9 +227,16 @@ pub struct GetArgs {
     /// Which of several Representations, by its identifier in the descriptor [default: the first]
     #[arg(long, env = set("PPSP_REPRESENTATION"), value_name = "ID")]
     pub representation: Option<String>,
-    /// File to write, or directory to write to [default: the name in the link]
+    /// File to write, or directory to write to [default: the name in the link]. Of a live stream: a file, or - for standard output
     #[arg(short, long, env = set("PPSP_OUTPUT"), value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Of a live stream: keep all that is there of it in this file. The whole of a stream that has ended is shared as on-demand
+    /// content: its link is printed
+    #[arg(long, env = set("PPSP_RECORD"), value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Of a live stream: how far behind the source it is shown, so that what is late has time to come [default: 3s]
+    #[arg(long, env = set("PPSP_DELAY"), value_name = "TIME")]
+    pub delay: Option<Span>,
     /// Go on sharing once all is there: until Ctrl-C, or for a time such as --seed-after=10m
     #[arg(long, env = set("PPSP_SEED_AFTER"), num_args = 0..=1, require_equals = true, default_missing_value = "forever",
           value_name = "TIME")]
@@ -240,6 +250,33 @@ pub struct GetArgs {
     /// TCP address and port to serve counters for Prometheus on, at /metrics, without TLS [default: nowhere]
     #[arg(long, env = set("PPSP_METRICS_LISTEN"), value_name = "ADDR")]
     pub metrics_listen: Option<Listen>,
+    /// The network.
+    #[command(flatten)]
+    pub net: NetArgs,
+}
+
+/// Flags of `live`.
+#[derive(Args, Clone, Debug)]
+pub struct LiveArgs {
+    /// What to broadcast, as fast as it comes: a pipe, a file, or - for standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub input: PathBuf,
+    /// Key of the channel (PEM, PKCS #8), of 'ppsp key new'. How far the stream has come is kept beside it, in FILE.place
+    /// [default: live.key in ppsp in the user's state directory, ~/.local/state, or in --state-dir; made if it is not there]
+    #[arg(long, env = set("PPSP_KEY"), value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Chunks under a signature, a power of two: fewer come sooner and cost more [default: 32]
+    #[arg(long, env = set("PPSP_CHUNKS_PER_SIGNATURE"), value_name = "NUMBER")]
+    pub chunks_per_signature: Option<u32>,
+    /// How much of the stream is kept, in memory, for viewers who are behind [default: 64MiB]
+    #[arg(long, env = set("PPSP_WINDOW"), value_name = "SIZE")]
+    pub window: Option<Size>,
+    /// Chunk addressing: bin32, bin64, range32, range64 or byte64. With 32 bits a channel ends after 4 TiB [default: range64]
+    #[arg(long, env = set("PPSP_ADDRESSING"), value_name = "NAME")]
+    pub addressing: Option<AddressingName>,
+    /// UDP address and port to listen on [default: port 6778 of all addresses, if it is free; else any free port]
+    #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
+    pub listen: Option<Listen>,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::{
     args::{
-        AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, NetArgs, Pex, PlayingArgs, PortalAt, SeedArgs,
+        AddressingName, CommonArgs, CongestionMode, GetArgs, HashName, LiveArgs, NetArgs, Pex, PlayingArgs, PortalAt,
+        SeedArgs,
     },
     exit::Failure,
     units::{HostPort, Listen, Rate, SeedAfter, Size, Span},
@@ -41,6 +42,8 @@ pub struct ConfigFile {
     sockets: Option<u16>,
     metrics_listen: Option<Listen>,
     output: Option<std::path::PathBuf>,
+    record: Option<std::path::PathBuf>,
+    delay: Option<Span>,
     seed_after: Option<SeedAfter>,
     timeout: Option<Span>,
     cache: Option<std::path::PathBuf>,
@@ -97,9 +100,18 @@ impl ConfigFile {
     pub fn fill_get(mut self, args: &mut GetArgs) {
         args.representation = args.representation.take().or(self.representation.take());
         args.output = args.output.take().or(self.output.take());
+        args.record = args.record.take().or(self.record.take());
+        args.delay = args.delay.or(self.delay);
         args.seed_after = args.seed_after.or(self.seed_after);
         args.metrics_listen = args.metrics_listen.or(self.metrics_listen);
         args.timeout = args.timeout.or(self.timeout);
+        args.listen = args.listen.or(self.listen);
+        self.fill_net(&mut args.net);
+    }
+
+    /// Fills in what neither flag nor environment says.
+    pub fn fill_live(self, args: &mut LiveArgs) {
+        args.addressing = args.addressing.or(self.addressing);
         args.listen = args.listen.or(self.listen);
         self.fill_net(&mut args.net);
     }
@@ -194,6 +206,12 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 
 # Go on sharing once a download is complete: false, true (until Ctrl-C) or a time such as "10m".
 #seed-after = false
+
+# File that 'ppsp get' keeps a live stream in, beside what it shows. Without it: nowhere.
+#record = "show.ts"
+
+# How far behind its source 'ppsp get' shows a live stream.
+#delay = "3s"
 
 # How long 'ppsp get' goes on while no peer answers, and how long players wait for content that does not come.
 #timeout = "30s"

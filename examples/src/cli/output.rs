@@ -247,6 +247,25 @@ impl Output {
         }
     }
 
+    /// How a live stream stands that is watched.
+    pub fn watching(&mut self, now: &Progress) {
+        if self.json && self.line_is_due(JSON_EVERY) {
+            self.event("progress", now);
+        }
+        if !self.talks() {
+            return;
+        }
+        let peers = if now.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", now.peers) };
+        let (down, up) = (units::rate(now.down), units::rate(now.up));
+        self.bar_of("live", "{spinner:.green} {prefix}  {wide_msg}");
+        let text = format!("{}  ↓ {down}  {peers}  ↑ {up}", units::bytes(now.bytes));
+        self.bar.set_message(text.clone());
+        self.bar.tick();
+        if self.bar.is_hidden() && self.line_is_due(LINE_EVERY) {
+            self.to_stderr(format_args!("live  {text}"));
+        }
+    }
+
     /// Takes the bar away.
     pub fn clear(&mut self) {
         self.bar.finish_and_clear();

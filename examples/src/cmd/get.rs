@@ -13,6 +13,7 @@ use super::{
     session::{Goal, Session, add_usage, bind, bind_any, resolve},
     signals::Signals,
     source::Source,
+    watch,
 };
 use crate::{
     cli::{args::GetArgs, exit::Failure, output::Output, units::SeedAfter},
@@ -27,7 +28,20 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     let Source { link, joining, .. } = signals
         .unless(Source::find(&args.link, args.representation.as_deref(), &args.at, &args.net, Some(out)))
         .await?;
+    if link.metadata.integrity.is_live() {
+        let mut peers = signals.unless(resolve(&args.net.peer)).await?;
+        peers.extend(&link.peers);
+        if peers.is_empty() && joining.is_none() {
+            return Err(nobody_to_ask());
+        }
+        return watch::run(&args, &link, &peers, joining, out, &mut signals).await;
+    }
     only_static(&link)?;
+    if args.record.is_some() || args.delay.is_some() {
+        return Err(Failure::usage(
+            "--record and --delay are for live streams; this link is to a file, which --output names",
+        ));
+    }
     let path = output_path(args.output.as_deref(), &link)?;
     let places = Places::new(&path, args.net.state_dir.as_deref());
     let mut peers = signals.unless(resolve(&args.net.peer)).await?;

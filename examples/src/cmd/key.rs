@@ -59,7 +59,7 @@ pub(super) fn read(path: &Path) -> Result<PrivateKey, Failure> {
     PrivateKey::from_pem(&text).map_err(|e| Failure::usage(format!("{name}: {e}")))
 }
 
-fn make(algorithm: KeyAlgorithm) -> Result<PrivateKey, Failure> {
+pub(super) fn make(algorithm: KeyAlgorithm) -> Result<PrivateKey, Failure> {
     let algorithm = match algorithm {
         KeyAlgorithm::P256 => SignatureAlgorithm::EcdsaP256Sha256,
         KeyAlgorithm::P384 => SignatureAlgorithm::EcdsaP384Sha384,
@@ -72,7 +72,7 @@ fn make(algorithm: KeyAlgorithm) -> Result<PrivateKey, Failure> {
 }
 
 /// Writes a key as a whole or not at all, and over nothing: a key that is lost is a channel that is lost.
-fn write(path: &Path, key: &PrivateKey) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, key: &PrivateKey) -> Result<(), Failure> {
     let failed = |e: &io::Error| match e.kind() {
         io::ErrorKind::AlreadyExists => Failure::other(format!(
             "{}: is there already, and a key is not written over; name another file with --output",

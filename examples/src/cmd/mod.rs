@@ -10,6 +10,7 @@ mod gateway;
 mod get;
 mod info;
 mod key;
+mod live;
 mod login;
 mod membership;
 mod metrics;
@@ -30,6 +31,7 @@ mod trackers;
 mod usage;
 mod user;
 mod verify;
+mod watch;
 mod workers;
 
 use std::process::ExitCode;
@@ -126,6 +128,10 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
         }
         Command::Info { link } => info::run(&link, out),
         Command::Verify { file, link } => verify::run(file, &link, out).await,
+        Command::Live(mut args) => {
+            config.fill_live(&mut args);
+            live::run(args, out).await
+        }
         Command::Key(command) => key::run(&command, out),
         Command::Portal(args) => portal::run(args, out).await,
         Command::Tracker(args) => tracker::run(args, out).await,

@@ -120,7 +120,9 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
     let given = resolve(&net.peer).await?;
     let mut items = Vec::new();
     for Source { link, mime, parts, joining, origin, above } in programme.sources {
-        only_static(&link)?;
+        if !link.metadata.integrity.is_live() {
+            only_static(&link)?;
+        }
         let mut peers = given.clone();
         peers.extend(&link.peers);
         if peers.is_empty() && joining.is_none() && origin.is_none() {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The port of the RFC's examples; what a seed listens on if nothing else is said.
-const DEFAULT_PORT: u16 = 6778;
+pub(super) const DEFAULT_PORT: u16 = 6778;
 
 /// `ppsp seed`.
 pub(super) async fn run(args: SeedArgs, out: &mut Output) -> Result<(), Failure> {

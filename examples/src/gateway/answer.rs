@@ -2,18 +2,19 @@
 
 use std::{fmt::Display, time::Instant};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
 use super::{
-    Answered, Content, Gateway, Item,
+    Answered, Broadcast, Content, Gateway, Item,
     access::Refused,
     range::{Wanted, wanted},
 };
 use crate::{
     cli::exit::{Exit, Failure},
     http::metrics_page,
+    live::Heard,
     peer::ReadError,
 };
 
@@ -134,6 +135,9 @@ impl Gateway {
     /// A file of content, while it comes.
     async fn content(&self, item: &Item, name: &str, head: &http::request::Parts) -> Answer {
         let begun = Instant::now();
+        if item.is_live() {
+            return self.live(item, head, begun).await;
+        }
         let swarm = match item.open(&self.0.peer, &self.0.cache).await {
             Ok(swarm) => swarm,
             Err(failure) => return refuse_for(&failure),
@@ -178,6 +182,36 @@ impl Gateway {
         self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
         *answer.body_mut() = Answered::Content(Content::new(reader, end - from, self.0.metrics.clone()));
         answer
+    }
+
+    /// A live stream: an answer without an end, from now on.
+    async fn live(&self, item: &Item, head: &http::request::Parts, begun: Instant) -> Answer {
+        if head.headers.contains_key(header::RANGE) && !is_from_start(&head.headers) {
+            return sentence(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "this is a live stream: it has no length and no parts; ask for it without Range",
+            );
+        }
+        let mut answer = Response::new(Answered::from(String::new()));
+        insert(&mut answer, header::CONTENT_TYPE, item.mime.clone());
+        answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+        if head.method == Method::HEAD {
+            return answer;
+        }
+        let mut listener = match item.listen(&self.0.peer, self.0.patience) {
+            Ok(listener) => listener,
+            Err(failure) => return refuse_for(&failure),
+        };
+        // Only now it is certain that there is something to promise.
+        match listener.next().await {
+            Heard::Data(first) => {
+                self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
+                *answer.body_mut() = Answered::Live(Broadcast::new(first, listener, self.0.metrics.clone()));
+                answer
+            }
+            Heard::End(Ok(())) => sentence(StatusCode::GATEWAY_TIMEOUT, "the live stream has ended"),
+            Heard::End(Err(failure)) => refuse_for(&failure),
+        }
     }
 
     /// How the swarms stand, for pages and programs.
@@ -255,6 +289,11 @@ fn refuse_for(failure: &Failure) -> Answer {
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     sentence(status, &failure.message)
+}
+
+/// Players ask so for all there is.
+fn is_from_start(headers: &HeaderMap) -> bool {
+    headers.get(header::RANGE).is_some_and(|range| range == "bytes=0-")
 }
 
 /// RFC 9110 §15.6.3: those behind us did not give what was asked for.

@@ -10,7 +10,10 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::metrics::Metrics;
-use crate::peer::{Piece, ReadError, Reader};
+use crate::{
+    live::{Heard, Listener},
+    peer::{Piece, ReadError, Reader},
+};
 
 /// The body of an answer: something short, or content while it comes. Whoever drops it wishes nothing any more.
 pub enum Answered {
@@ -18,6 +21,8 @@ pub enum Answered {
     Full(Full<Bytes>),
     /// Content.
     Content(Content),
+    /// A live stream.
+    Live(Broadcast),
 }
 
 impl From<Full<Bytes>> for Answered {
@@ -37,7 +42,59 @@ impl fmt::Debug for Answered {
         f.write_str(match self {
             Self::Full(_) => "Full",
             Self::Content(_) => "Content",
+            Self::Live(_) => "Live",
         })
+    }
+}
+
+type Hearing = Pin<Box<dyn Future<Output = (Listener, Heard)> + Send>>;
+
+/// A live stream, from the piece on that was heard first. It has no length.
+pub struct Broadcast {
+    first: Option<Bytes>,
+    listener: Option<Listener>,
+    hearing: Option<Hearing>,
+    metrics: Arc<Metrics>,
+}
+
+impl Broadcast {
+    /// What this listener hears, behind what it has heard already.
+    pub(super) fn new(first: Bytes, listener: Listener, metrics: Arc<Metrics>) -> Self {
+        metrics.readers.inc();
+        Self { first: Some(first), listener: Some(listener), hearing: None, metrics }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if self.hearing.is_none() {
+            let Some(mut listener) = self.listener.take() else { return Poll::Ready(None) };
+            self.hearing = Some(Box::pin(async move {
+                let heard = listener.next().await;
+                (listener, heard)
+            }));
+        }
+        let Some(hearing) = &mut self.hearing else { return Poll::Ready(None) };
+        let Poll::Ready((listener, heard)) = hearing.as_mut().poll(cx) else { return Poll::Pending };
+        self.hearing = None;
+        match heard {
+            Heard::Data(bytes) => {
+                self.listener = Some(listener);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Heard::End(Ok(())) => Poll::Ready(None),
+            Heard::End(Err(failure)) => {
+                self.metrics.broken.inc();
+                Poll::Ready(Some(Err(ReadError::Failed(failure.message))))
+            }
+        }
+    }
+}
+
+impl Drop for Broadcast {
+    fn drop(&mut self) {
+        self.metrics.readers.dec();
     }
 }
 
@@ -74,6 +131,7 @@ impl Body for Answered {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
         let content = match self.get_mut() {
             Self::Full(full) => return Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+            Self::Live(broadcast) => return broadcast.poll_piece(cx),
             Self::Content(content) => content,
         };
         if content.reading.is_none() {
@@ -109,6 +167,7 @@ impl Body for Answered {
         match self {
             Self::Full(full) => full.is_end_stream(),
             Self::Content(content) => content.left == 0,
+            Self::Live(_) => false,
         }
     }
 
@@ -116,6 +175,7 @@ impl Body for Answered {
         match self {
             Self::Full(full) => full.size_hint(),
             Self::Content(content) => SizeHint::with_exact(content.left),
+            Self::Live(_) => SizeHint::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use ppsp_core::{Link, descriptor::Parts};
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 use crate::{
     account::path_part,
     cli::exit::Failure,
+    live::{Listener, Station, Watching},
     peer::{Peer, Sources, Swarm},
     store::{FileStore, Notice, Places},
 };
@@ -30,15 +32,31 @@ pub struct Item {
     link: Link,
     sources: Mutex<Option<Sources>>,
     swarm: OnceCell<Swarm>,
+    /// Of a live stream, whoever watches it here.
+    station: Mutex<Option<Station>>,
 }
 
 impl Item {
     /// By its link, with the peers and trackers that know more.
     pub fn new(link: Link, mime: Option<String>, parts: Option<Parts>, sources: Sources) -> Self {
         let name = link.file_name().map(str::to_owned);
-        let mime = mime.unwrap_or_else(|| media_type(name.as_deref().unwrap_or_default()).to_owned());
+        let usual = match (&name, link.metadata.integrity.is_live()) {
+            // What is sent live is a transport stream, mostly.
+            (None, true) => "video/mp2t",
+            (name, _) => media_type(name.as_deref().unwrap_or_default()),
+        };
+        let mime = mime.unwrap_or_else(|| usual.to_owned());
         let id = link.metadata.id.to_string();
-        Self { id, name, mime, parts, link, sources: Mutex::new(Some(sources)), swarm: OnceCell::new() }
+        Self {
+            id,
+            name,
+            mime,
+            parts,
+            link,
+            sources: Mutex::new(Some(sources)),
+            swarm: OnceCell::new(),
+            station: Mutex::new(None),
+        }
     }
 
     /// The path of its URL.
@@ -58,6 +76,29 @@ impl Item {
             }
             _ => Some(0..length),
         }
+    }
+
+    /// Is it a live stream?
+    pub(super) fn is_live(&self) -> bool {
+        self.link.metadata.integrity.is_live()
+    }
+
+    /// Listens to the live stream; has it watched from now on, or again where it had ended.
+    pub(super) fn listen(&self, peer: &Peer, patience: Duration) -> Result<Listener, Failure> {
+        let mut station = self.station.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = station.as_ref().and_then(Station::listen) {
+            return Ok(listener);
+        }
+        // The peers of the link serve a second time, too; trackers are asked once.
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = sources.as_ref().map_or_else(|| self.link.peers.clone(), |sources| sources.peers.clone());
+        let trackers = sources.as_mut().and_then(|sources| sources.trackers.take());
+        let sources = Sources { peers, trackers, ..Sources::default() };
+        let watching = Watching { patience, ..Watching::default() };
+        let (started, listener) =
+            Station::start(peer.another_socket()?, peer.config(), self.link.metadata.clone(), watching, sources)?;
+        *station = Some(started);
+        Ok(listener)
     }
 
     /// The swarm, where somebody asked for it already.

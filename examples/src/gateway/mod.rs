@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub use access::Access;
-pub use body::{Answered, Content};
+pub use body::{Answered, Broadcast, Content};
 pub use library::{Item, media_type};
 
 use metrics::Metrics;

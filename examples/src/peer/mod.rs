@@ -28,7 +28,12 @@ use ppsp_core::SwarmMetadata;
 use ppsp_peer_proto::{EndpointConfig, Stats};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::{cli::exit::Failure, net::Clock, store::FileStore, trackers::Trackers};
+use crate::{
+    cli::exit::Failure,
+    net::{Clock, Socket},
+    store::FileStore,
+    trackers::Trackers,
+};
 
 pub use layers::Above;
 pub use metrics::{Figures, registry_of};
@@ -43,6 +48,7 @@ use task::{Command, Task};
 #[derive(Clone, Debug)]
 pub struct Peer {
     addr: SocketAddr,
+    config: EndpointConfig,
     commands: mpsc::UnboundedSender<Command>,
     stats: watch::Receiver<Stats>,
 }
@@ -81,15 +87,28 @@ impl Peer {
         let (tell, stats) = watch::channel(Stats::default());
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
-        let task = move || Task::run(socket, config, seed, Clock::new(), to_do, &tell);
+        let of_task = config.clone();
+        let task = move || Task::run(socket, of_task, seed, Clock::new(), to_do, &tell);
         let started = thread::Builder::new().name("peer".to_owned()).spawn(task);
         started.map_err(|e| Failure::other(format!("cannot start a thread: {e}")))?;
-        Ok(Self { addr, commands, stats })
+        Ok(Self { addr, config, commands, stats })
     }
 
     /// The address bound to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// How its endpoint is configured.
+    pub(crate) fn config(&self) -> EndpointConfig {
+        self.config.clone()
+    }
+
+    /// A socket at the same address, on any port.
+    pub(crate) fn another_socket(&self) -> Result<UdpSocket, Failure> {
+        let addr = SocketAddr::new(self.addr.ip(), 0);
+        let socket = Socket::bind_group(addr, 1).map_err(Failure::network)?.into_iter().next();
+        socket.ok_or_else(|| Failure::network("there is no socket"))
     }
 
     /// Counters of its endpoint, some of a second old.

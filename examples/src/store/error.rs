@@ -34,6 +34,9 @@ pub enum FileError {
         /// How that shows.
         what: String,
     },
+    /// Something is where a recording is to be.
+    #[error("{}: exists already, and a recording is not written over; choose another name with --record", .0.display())]
+    InTheWay(PathBuf),
     /// A part lies there, and neither state nor tree tells what it holds.
     #[error("{path}: exists already and nothing tells what it holds; delete {path} to begin anew, or choose another name with --output", path = .0.display())]
     Stray(PathBuf),

@@ -17,6 +17,7 @@ mod open;
 mod places;
 mod read_at;
 mod reader;
+mod recording;
 mod state;
 mod tree_file;
 
@@ -44,6 +45,7 @@ pub use compare::compare;
 pub use error::FileError;
 pub use open::{Notice, Observer, Opened, SeedOptions};
 pub use places::Places;
+pub use recording::{Recorded, Recording};
 pub use state::{Stamp, State, StateError};
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -132,13 +132,13 @@ impl FileStore {
 }
 
 /// The files of one content, locked for this process.
-struct Ground<'a> {
+pub(super) struct Ground<'a> {
     places: &'a Places,
-    tree_file: Arc<File>,
+    pub(super) tree_file: Arc<File>,
     /// The tree file was there before and is not empty.
-    had_tree: bool,
+    pub(super) had_tree: bool,
     /// The tree file is of no use to anyone unless a store comes of it.
-    made: bool,
+    pub(super) made: bool,
 }
 
 impl Drop for Ground<'_> {
@@ -151,7 +151,7 @@ impl Drop for Ground<'_> {
 
 impl<'a> Ground<'a> {
     /// Locks the tree file: it is the one that is never replaced.
-    fn take(places: &'a Places) -> Result<Self, FileError> {
+    pub(super) fn take(places: &'a Places) -> Result<Self, FileError> {
         if let Some(dir) = places.state.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.exists()) {
             if places.content.parent() == Some(dir) {
                 return Err(io_error(dir, "write in this directory", io::ErrorKind::NotFound.into()));

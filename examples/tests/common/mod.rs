@@ -14,7 +14,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -199,9 +199,16 @@ impl Ppsp {
     }
 
     /// With this on its standard input.
-    pub fn start_with(mut command: Command, say: &str) -> Self {
+    pub fn start_with(command: Command, say: &str) -> Self {
+        let (process, mut stdin) = Self::start_open(command);
+        _ = stdin.write_all(say.as_bytes());
+        process
+    }
+
+    /// With a standard input that stays open.
+    pub fn start_open(mut command: Command) -> (Self, ChildStdin) {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        _ = child.stdin.take().unwrap().write_all(say.as_bytes());
+        let stdin = child.stdin.take().unwrap();
         let (sender, events) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {
@@ -218,7 +225,7 @@ impl Ppsp {
             _ = pipe.read_to_string(&mut text);
             text
         });
-        Self { child, events, stderr: Some(stderr), heard: Vec::new() }
+        (Self { child, events, stderr: Some(stderr), heard: Vec::new() }, stdin)
     }
 
     /// The next event that `wanted` accepts.

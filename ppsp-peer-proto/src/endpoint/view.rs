@@ -49,6 +49,12 @@ impl<'a> Swarm<'a> {
         self.state.integrity.live().map(|live| live.verifier.end())
     }
 
+    /// The first chunk that a peer says it has: of a live stream, how far back it can be had.
+    pub fn first_available(&self) -> Option<ChunkId> {
+        let channels = self.state.channels.iter().filter_map(|&i| self.channels.get(i)).filter(|c| c.is_up());
+        channels.filter_map(|channel| channel.have.first()).min()
+    }
+
     /// Peers whose handshake is complete.
     pub fn peers(&self) -> impl Iterator<Item = PeerKey> + use<'a> {
         let channels = self.channels;
@@ -83,6 +89,11 @@ pub struct SwarmMut<'a> {
 impl SwarmMut<'_> {
     /// Most windows that count; of more, the first.
     pub const MAX_WINDOWS: usize = 64;
+
+    /// Chunks held.
+    pub fn held(&self) -> &RangeSet {
+        &self.swarm.state.held
+    }
 
     /// What to fetch; `None` for everything. What is under way and not wanted any more is cancelled.
     pub fn want(&mut self, ranges: Option<&[ChunkRange]>) {

@@ -1,0 +1,110 @@
+//! A live stream for any number of listeners, watched once.
+
+use std::{net::UdpSocket, thread};
+
+use bytes::Bytes;
+use ppsp_core::SwarmMetadata;
+use ppsp_peer_proto::EndpointConfig;
+use tokio::sync::{broadcast, watch};
+
+use super::{Seen, Viewer, Watching};
+use crate::{cli::exit::Failure, peer::Sources};
+
+/// Pieces that a listener may be behind the others before it misses some.
+const KEPT: usize = 256;
+
+/// A viewer in a thread of its own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Station {
+    pieces: broadcast::WeakSender<Heard>,
+    _stop: watch::Sender<()>,
+}
+
+/// What listeners hear.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The next bytes.
+    Data(Bytes),
+    /// Nothing follows: the stream is over, or failed.
+    End(Result<(), Failure>),
+}
+
+/// Somebody who listens, from the moment of asking on.
+#[derive(Debug)]
+pub struct Listener(broadcast::Receiver<Heard>);
+
+impl Station {
+    /// Begins to watch, for this listener and others.
+    ///
+    /// # Errors
+    ///
+    /// A socket that cannot be used.
+    pub fn start(
+        socket: UdpSocket,
+        config: EndpointConfig,
+        metadata: SwarmMetadata,
+        watching: Watching,
+        sources: Sources,
+    ) -> Result<(Self, Listener), Failure> {
+        let (pieces, first) = broadcast::channel(KEPT);
+        let (stop, mut stopped) = watch::channel(());
+        let weak = pieces.downgrade();
+        let work = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return tracing::error!("the viewer of a live stream cannot start: {error}"),
+            };
+            let end = runtime.block_on(async {
+                let mut viewer = Viewer::open(socket, config, &metadata, watching)?;
+                viewer.peer().give_peers(&sources.peers);
+                if let Some(start) = sources.trackers {
+                    let addr = viewer.peer().addr().map_err(Failure::network)?;
+                    viewer.peer().join(start(addr, false));
+                }
+                let end = loop {
+                    tokio::select! {
+                        biased;
+                        _ = stopped.changed() => break Ok(()),
+                        seen = viewer.next(true) => match seen {
+                            // Where nobody listens it is for nobody.
+                            Ok(Seen::Data(bytes)) => _ = pieces.send(Heard::Data(bytes)),
+                            Ok(Seen::Skipped(gone)) => tracing::warn!("a live stream lacks {} chunks", gone.len()),
+                            Ok(Seen::Ended(_)) => break Ok(()),
+                            Ok(_) => {}
+                            Err(failure) => break Err(failure),
+                        },
+                    }
+                };
+                viewer.close().await;
+                end
+            });
+            if let Err(failure) = &end {
+                tracing::warn!("a live stream breaks off: {}", failure.message);
+            }
+            _ = pieces.send(Heard::End(end));
+        };
+        let started = thread::Builder::new().name("live".to_owned()).spawn(work);
+        started.map_err(|e| Failure::other(format!("cannot start a thread: {e}")))?;
+        Ok((Self { pieces: weak, _stop: stop }, Listener(first)))
+    }
+
+    /// One more listener; `None` where the stream has ended.
+    pub fn listen(&self) -> Option<Listener> {
+        self.pieces.upgrade().map(|pieces| Listener(pieces.subscribe()))
+    }
+}
+
+impl Listener {
+    /// What comes next. Who listens too slowly misses some.
+    pub async fn next(&mut self) -> Heard {
+        loop {
+            match self.0.recv().await {
+                Ok(heard) => return heard,
+                Err(broadcast::error::RecvError::Lagged(pieces)) => {
+                    tracing::warn!("a player of a live stream is too slow, and misses {pieces} pieces");
+                }
+                Err(broadcast::error::RecvError::Closed) => return Heard::End(Ok(())),
+            }
+        }
+    }
+}
