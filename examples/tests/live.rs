@@ -233,6 +233,7 @@ fn what_cannot_be_is_said() {
     place.run(["key", "new", "-o", "key"]).succeeded();
     place.run(["live", "--key", "key", "--listen", LOOPBACK]).failed(1, &["ended before its first byte"]);
     place.run(["live", "nowhere", "--key", "key"]).failed(1, &["nowhere", "cannot read"]);
+    fs::set_permissions(place.path("bytes"), fs::Permissions::from_mode(0o600)).unwrap();
     place.run(["live", "bytes", "--key", "bytes"]).failed(2, &["bytes", "private key"]);
     place.run(["live", "bytes", "--key", "key", "--chunks-per-signature", "3"]).failed(2, &["power of two"]);
     place.run(["live", "bytes", "--key", "key", "--window", "1KB"]).failed(2, &["--window", "too little"]);

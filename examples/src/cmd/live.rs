@@ -13,7 +13,7 @@ use ppsp_core::{
     live::{DEFAULT_CHUNKS_PER_SIGNATURE, LiveConfig, LiveSource},
     signature::{PrivateKey, Signer},
 };
-use ppsp_peer_proto::{LiveOptions, PushError};
+use ppsp_peer_proto::LiveOptions;
 use serde_json::json;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
@@ -119,6 +119,7 @@ impl Broadcast<'_> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let started = Instant::now();
         let (mut kept, mut silent) = (started, false);
+        let mut waiting = Vec::with_capacity(AT_ONCE);
         // When the stream ended, and why.
         let mut ended: Option<(Instant, Result<(), Failure>)> = None;
         loop {
@@ -144,24 +145,21 @@ impl Broadcast<'_> {
                         return done.clone();
                     }
                 }
-                chunk = chunks.recv(), if ended.is_none() => {
-                    let mut chunk = chunk;
-                    for _ in 0..AT_ONCE {
-                        match self.take(chunk) {
-                            Ok(true) => {}
-                            Ok(false) => ended = Some((Instant::now(), self.finish())),
-                            // What is signed by now is still good for those who watch.
-                            Err(failure) if self.next > self.first => {
-                                self.out.warn(&failure.message);
-                                self.finish()?;
-                                ended = Some((Instant::now(), Err(failure)));
-                            }
-                            Err(failure) => return Err(failure),
+                count = chunks.recv_many(&mut waiting, AT_ONCE), if ended.is_none() => {
+                    let mut taken = waiting.drain(..).try_for_each(|chunk| self.take(chunk));
+                    if count == 0 && self.bytes == 0 {
+                        taken = Err(Failure::other("the input ended before its first byte: there is nothing to broadcast"));
+                    }
+                    if count == 0 || taken.is_err() {
+                        if self.next == self.first {
+                            return taken;
                         }
-                        chunk = match chunks.try_recv() {
-                            Ok(chunk) if ended.is_none() => Some(chunk),
-                            _ => break,
-                        };
+                        // What is signed by now is still good for those who watch.
+                        if let Err(failure) = &taken {
+                            self.out.warn(&failure.message);
+                        }
+                        self.finish()?;
+                        ended = Some((Instant::now(), taken));
                     }
                 }
                 turned = self.peer.turn() => turned?,
@@ -172,26 +170,16 @@ impl Broadcast<'_> {
         }
     }
 
-    /// Takes the next chunk. `false`: that was the end.
-    fn take(&mut self, chunk: Option<io::Result<Vec<u8>>>) -> Result<bool, Failure> {
-        let Some(chunk) = chunk else {
-            return match self.bytes {
-                0 => Err(Failure::other("the input ended before its first byte: there is nothing to broadcast")),
-                _ => Ok(false),
-            };
-        };
+    /// Takes the next chunk.
+    fn take(&mut self, chunk: io::Result<Vec<u8>>) -> Result<(), Failure> {
         let chunk = chunk.map_err(|e| Failure::other(format!("the input cannot be read: {e}")))?;
         if (self.next + 1).is_multiple_of(self.per_signature) {
             self.place.advance(self.next + 1)?;
         }
-        match self.peer.push(&chunk) {
-            Ok(()) => {}
-            Err(PushError::Source(error)) => return Err(Failure::other(error)),
-            Err(error) => return Err(Failure::other(error)),
-        }
+        self.peer.push(&chunk).map_err(Failure::other)?;
         self.next += 1;
         self.bytes += chunk.len() as u64;
-        Ok(true)
+        Ok(())
     }
 
     /// Signs what is left.
