@@ -1,6 +1,7 @@
 //! Live swarms (RFC 7574 §6): a source's chunks and munros, where the stream is, what is forgotten.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use ppsp_core::{
     Bin, ChunkId, ChunkRange, Claim, ContentStore, Hash, HashAlg, Instant, IntegrityMethod, RangeSet, StoreError,
@@ -56,11 +57,16 @@ impl Live {
         if metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
             return Err(LiveError::Method);
         }
+        // Who is behind holds chunks that lie further back from the end of the stream, and is held to its window all the
+        // same: munros are kept for longer.
+        let window = options.config.window;
+        let mut config = options.config;
+        config.window = window.map(|window| window.saturating_mul(2));
         Ok(Self {
-            verifier: LiveVerifier::new(metadata, options.config)?,
+            verifier: LiveVerifier::new(metadata, config)?,
             is_source: options.source.is_some(),
             source: options.source,
-            window: options.config.window,
+            window,
             unix_offset: options.unix_offset,
             algorithm: PublicKey::parse(metadata.id.as_bytes())?.algorithm().code(),
             alg: metadata.hash,
@@ -126,9 +132,14 @@ impl Live {
         Ok(Some(hash[0]))
     }
 
-    /// The last munro, where the peer has not shown that it knows it or a later one (RFC 7574 §6.1.2.4).
-    pub(super) fn untold(&self, have: &RangeSet) -> Option<&Munro> {
-        self.verifier.rightmost().filter(|munro| have.next_set(munro.node.first_chunk()).is_none())
+    /// The last munro, where a peer is to be told (RFC 7574 §6.1.2.4).
+    pub(super) fn untold(&self, now: Instant, have: &RangeSet, told: &Told) -> Option<&Munro> {
+        let munro = self.verifier.rightmost()?;
+        let first = munro.node.first_chunk();
+        // Knowledge shows by HAVEs and ACKs of its chunks or later ones, and by the munro itself.
+        let knows = told.theirs.is_some_and(|theirs| theirs >= first) || have.next_set(first).is_some();
+        let again = told.ours.is_none_or(|(ours, at)| ours != first || now.saturating_since(at) >= AGAIN);
+        (!knows && again).then_some(munro)
     }
 
     /// Writes a munro with its signature: both, or nothing.
@@ -140,6 +151,25 @@ impl Live {
         writer.put(&signed, format).inspect_err(|_| writer.truncate(start))
     }
 }
+
+/// What a peer was told of where the stream is, and what it knows.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// First chunk of the munro it was told last, and when.
+    ours: Option<(ChunkId, Instant)>,
+    /// First chunk of the last munro that came from it.
+    theirs: Option<ChunkId>,
+}
+
+impl Told {
+    pub(super) fn tell(&mut self, now: Instant, munro: Bin) {
+        self.ours = Some((munro.first_chunk(), now));
+    }
+}
+
+/// How long a munro that the peer was told, and may have missed, is not told again. RFC 7574 §6.1.2.4 has it in every datagram until
+/// the peer shows that it knows it; with many short datagrams that would be most of what goes over a thin uplink.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Bytes of a munro and its signature.
 pub(super) fn munro_len(format: &Format) -> usize {
@@ -297,9 +327,15 @@ impl Endpoint {
         let munro =
             Munro { node, time: live.verifier.signing().read_time(timestamp), hash, signature: signature.into() };
         self.proven.clear();
+        let first = node.first_chunk();
         let refusal = match live.verifier.offer(live.time(now), &munro, &mut self.proven) {
-            Ok(Offered::Known) => return,
-            Ok(Offered::New) => {
+            Ok(offered) => {
+                if let Some(channel) = self.channels.get_mut(i) {
+                    channel.told.theirs = channel.told.theirs.max(Some(first));
+                }
+                if offered == Offered::Known {
+                    return;
+                }
                 if let Err(error) = swarm.store.keep(&self.proven) {
                     return self.fail(slot, error);
                 }
@@ -349,7 +385,8 @@ impl Endpoint {
         let Some(live) = state.integrity.live_mut() else { return };
         // The window ends at the last chunk held, or begins where no munros are kept any more.
         let Some(window) = live.window else { return };
-        let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1).saturating_sub(window);
+        let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1);
+        let edge = edge.saturating_sub(window.saturating_mul(2));
         let floor = last.map_or(0, |last| last.saturating_add(1).saturating_sub(window)).max(edge);
         if floor <= live.floor {
             return;

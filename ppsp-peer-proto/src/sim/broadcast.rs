@@ -3,11 +3,11 @@ use core::time::Duration;
 
 use ppsp_core::{
     ChunkAddressing, ChunkId, ChunkRange, ContentStore, HashAlg, Instant, SwarmMetadata,
-    live::{LiveSource, Munro},
+    live::{LiveSource, Munro, NtpTime},
     signature::{PrivateKey, SignatureAlgorithm, Signer},
 };
 
-use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, World, node_address};
+use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, Speech, World, node_address};
 use crate::{Congestion, EndpointConfig, Event, LiveOptions, PushError, SwarmConfig, policy::LivePicker};
 
 /// A live stream: its source, those who watch, and the content that the source makes, second by second, at a fixed rate.
@@ -19,8 +19,6 @@ pub struct Broadcast {
     pub content: Arc<Content>,
     /// Bytes of content in a second.
     pub bitrate: u64,
-    /// Chunks under a munro.
-    pub chunks_per_signature: u32,
     /// The source.
     pub source: NodeId,
     /// Those who watch, and those who have left.
@@ -33,6 +31,9 @@ pub struct Broadcast {
     /// The source has not ended or failed.
     on_air: bool,
 }
+
+/// Chunks under a munro.
+const CHUNKS_PER_SIGNATURE: u32 = 32;
 
 /// Somebody who watches a [`Broadcast`], always so much behind what they found when they came: what is not there when it is
 /// its turn is never shown.
@@ -74,11 +75,14 @@ impl Broadcast {
         let content = Content::new(seed, length as usize, 1024, HashAlg::Sha256, ChunkAddressing::Range32);
         let key = Self::key(1);
         let metadata = SwarmMetadata::of_key(key.public_key());
-        let source = LiveSource::new(&metadata, Default::default(), 32, Box::new(key)).expect("a source");
+        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(key));
+        let source = source.expect("a source");
         let mut options = LiveOptions::default();
         options.config.window = Some(1 << 14);
         options.source = Some(source);
-        let config = EndpointConfig { max_probed_datagram: 0, ..EndpointConfig::default() };
+        let mut config = EndpointConfig { max_probed_datagram: 0, ..EndpointConfig::default() };
+        // So that not the network but the source decides what waits.
+        config.upload_limit = access.up.map(|up| up * 4 / 5);
         let mut peer = Peer::new(node_address(0), config, Chance::bytes(seed, "endpoint", 0));
         let store = Box::new(SimStore::empty(&content).live());
         peer.join_with(world.now(), &content, Self::config(&metadata, options), store);
@@ -88,7 +92,6 @@ impl Broadcast {
             world,
             content,
             bitrate,
-            chunks_per_signature: 32,
             source,
             watchers: Vec::new(),
             window: Some(1 << 14),
@@ -201,17 +204,22 @@ impl Broadcast {
         self.world.peer(id).events().iter().map(|&(_, event)| event).collect()
     }
 
-    /// Munros of another source with the same key, each over `chunks_per_signature` chunks of zeros.
-    pub fn forged(&self, first: ChunkId, now: Instant, count: usize) -> Vec<Munro> {
+    /// A munro of another source with the same key, over chunks of zeros.
+    pub fn forged(&self, first: ChunkId) -> Munro {
         let metadata = self.metadata();
-        let source = LiveSource::new(&metadata, Default::default(), self.chunks_per_signature, Box::new(Self::key(1)));
+        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(Self::key(1)));
         let mut source = source.expect("a source").starting_at(first);
-        let now = ppsp_core::live::NtpTime::from_unix_micros(now.as_micros());
-        let mut munros = Vec::new();
-        while munros.len() < count {
-            munros.extend(source.push(now, &[0; 1024], &mut |_, _| ()).expect("a munro"));
+        let now = NtpTime::from_unix_micros(self.world.now().as_micros());
+        loop {
+            if let Some(munro) = source.push(now, &[0; 1024], &mut |_, _| ()).expect("a munro") {
+                return munro;
+            }
         }
-        munros
+    }
+
+    /// What is spoken in the swarm.
+    pub fn speech(&self) -> Speech {
+        Speech::live(&self.content, self.metadata(), 64)
     }
 
     fn make(&mut self) {
