@@ -84,8 +84,8 @@ fn the_third_datagram_holds_the_rightmost_munro() {
     assert_eq!(third[..2], [(MessageType::Integrity, munro), (MessageType::SignedIntegrity, munro)], "{third:?}");
 }
 
-// §6.1.2.1, §6.1.2.3: the munro's hash, its signature, the uncles up to the munro, the chunk; the munro only where the peer
-// has no chunk of it.
+// §6.1.2.1, §6.1.2.3: the munro's hash, its signature, the uncles up to the munro, the chunk; the munro only where the
+// peer has no chunk of it.
 #[test]
 fn a_chunk_comes_behind_its_munro() {
     let (mut show, speech, puppet) = stream(64);

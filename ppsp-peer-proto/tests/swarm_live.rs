@@ -46,8 +46,8 @@ fn one_source_and_one_viewer() {
     });
 }
 
-/// Watchers with uplinks of half the bitrate to three times it, each of whom knows the source and some others. They come one after
-/// another.
+/// Watchers with uplinks of half the bitrate to three times it, each of whom knows the source and some others. They
+/// come one after another.
 fn crowd(seed: u64, show: &mut Broadcast, viewers: usize, over: Duration) {
     let tenths = [5, 10, 10, 15, 15, 20, 25, 30];
     let mut chance = Chance::new(seed, "crowd", 0);

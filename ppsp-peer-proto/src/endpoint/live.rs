@@ -22,8 +22,8 @@ use crate::wire::{Format, Full, Message, Options, Writer};
 #[non_exhaustive]
 #[derive(Debug, Default)]
 pub struct LiveOptions {
-    /// Which munros are believed. Its `window` is also the live discard window (RFC 7574 §6.2, §7.9): so many chunks before
-    /// the last one held are kept and told to peers; `None`: all, as recorders do.
+    /// Which munros are believed. Its `window` is also the live discard window (RFC 7574 §6.2, §7.9): so many chunks
+    /// before the last one held are kept and told to peers; `None`: all, as recorders do.
     pub config: LiveConfig,
     /// What to add to an [`Instant`] to have microseconds since the Unix epoch: zero, if that is the clock's epoch.
     pub unix_offset: i64,
@@ -57,8 +57,8 @@ impl Live {
         if metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
             return Err(LiveError::Method);
         }
-        // Who is behind holds chunks that lie further back from the end of the stream, and is held to its window all the
-        // same: munros are kept for longer.
+        // Who is behind holds chunks that lie further back from the end of the stream, and is held to its window all
+        // the same: munros are kept for longer.
         let window = options.config.window;
         let mut config = options.config;
         config.window = window.map(|window| window.saturating_mul(2));
@@ -96,8 +96,8 @@ impl Live {
         options.live_signature.is_none_or(|code| code == self.algorithm)
     }
 
-    /// The part of a range of chunks that the store has taken which may be announced: munros are signed before (RFC 7574
-    /// §6.1.2.3).
+    /// The part of a range of chunks that the store has taken which may be announced: munros are signed before (RFC
+    /// 7574 §6.1.2.3).
     pub(super) fn announceable(&mut self, range: ChunkRange) -> Option<ChunkRange> {
         if !self.is_source {
             return Some(range);
@@ -167,8 +167,9 @@ impl Told {
     }
 }
 
-/// How long a munro that the peer was told, and may have missed, is not told again. RFC 7574 §6.1.2.4 has it in every datagram until
-/// the peer shows that it knows it; with many short datagrams that would be most of what goes over a thin uplink.
+/// How long a munro that the peer was told, and may have missed, is not told again. RFC 7574 §6.1.2.4 has it in every
+/// datagram until the peer shows that it knows it; with many short datagrams that would be most of what goes over a
+/// thin uplink.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Bytes of a munro and its signature.
@@ -199,8 +200,8 @@ impl Channel {
 }
 
 impl Endpoint {
-    /// At the source: takes the next chunk of the stream, of the full chunk size unless it is the last. Its peers hear of it when
-    /// the munro above it is complete and signed.
+    /// At the source: takes the next chunk of the stream, of the full chunk size unless it is the last. Its peers hear
+    /// of it when the munro above it is complete and signed.
     ///
     /// # Errors
     ///
@@ -230,8 +231,9 @@ impl Endpoint {
         Ok(())
     }
 
-    /// At the source: ends the stream. Its last munro is signed, over its full width. Returns the tree of the whole as static content, where the
-    /// source made all of it (RFC 7574 §6.1.2, last paragraph). The swarm stays open, for those who still fetch the rest.
+    /// At the source: ends the stream. Its last munro is signed, over its full width. Returns the tree of the whole as
+    /// static content, where the source made all of it (RFC 7574 §6.1.2, last paragraph). The swarm stays open, for
+    /// those who still fetch the rest.
     ///
     /// # Errors
     ///
@@ -258,8 +260,9 @@ impl Endpoint {
         Ok(finished.tree)
     }
 
-    /// The tree of a stream that has ended, as static content, for who has recorded all of it: no chunk is hashed again. `None` as
-    /// long as something is missing. With the root hash as its swarm ID, the store can be opened as static content at once.
+    /// The tree of a stream that has ended, as static content, for who has recorded all of it: no chunk is hashed
+    /// again. `None` as long as something is missing. With the root hash as its swarm ID, the store can be opened as
+    /// static content at once.
     ///
     /// # Errors
     ///
@@ -376,7 +379,8 @@ impl Endpoint {
         }
     }
 
-    /// RFC 7574 §6.2: what lies before the window is discarded. Whoever serves it no more does not fetch it any more either.
+    /// RFC 7574 §6.2: what lies before the window is discarded. Whoever serves it no more does not fetch it any more
+    /// either.
     pub(super) fn discard(&mut self, slot: usize) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };

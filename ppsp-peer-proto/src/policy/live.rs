@@ -9,10 +9,10 @@ use super::{PickContext, Picker, below};
 
 /// Picks for viewers of a live stream, who all need the same at the same time.
 ///
-/// What is needed within a moment comes in order, from other viewers. Of the rest of a window each viewer takes what few
-/// others have. Whoever has all up to the last chunk is the source, or as near to it as can be: it is there for what nobody
-/// else has, and each viewer waits with that for a time by lot, as those do who report losses to a multicast source (RFC
-/// 5401 §3.2). Few wait shortly; once one of them has it, the others take it from there.
+/// What is needed within a moment comes in order, from other viewers. Of the rest of a window each viewer takes what
+/// few others have. Whoever has all up to the last chunk is the source, or as near to it as can be: it is there for
+/// what nobody else has, and each viewer waits with that for a time by lot, as those do who report losses to a
+/// multicast source (RFC 5401 §3.2). Few wait shortly; once one of them has it, the others take it from there.
 #[derive(Debug, Default)]
 pub struct LivePicker {
     windows: Vec<ChunkRange>,

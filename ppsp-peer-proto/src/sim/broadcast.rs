@@ -10,7 +10,8 @@ use ppsp_core::{
 use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, Speech, World, node_address};
 use crate::{Congestion, EndpointConfig, Event, LiveOptions, PushError, SwarmConfig, policy::LivePicker};
 
-/// A live stream: its source, those who watch, and the content that the source makes, second by second, at a fixed rate.
+/// A live stream: its source, those who watch, and the content that the source makes, second by second, at a fixed
+/// rate.
 #[derive(Debug)]
 pub struct Broadcast {
     /// Where it takes place.
@@ -35,8 +36,8 @@ pub struct Broadcast {
 /// Chunks under a munro.
 const CHUNKS_PER_SIGNATURE: u32 = 32;
 
-/// Somebody who watches a [`Broadcast`], always so much behind what they found when they came: what is not there when it is
-/// its turn is never shown.
+/// Somebody who watches a [`Broadcast`], always so much behind what they found when they came: what is not there when
+/// it is its turn is never shown.
 #[derive(Clone, Debug)]
 pub struct Watcher {
     /// Where.
