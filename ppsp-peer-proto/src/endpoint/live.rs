@@ -1,6 +1,6 @@
 //! Live swarms (RFC 7574 §6): a source's chunks and munros, where the stream is, what is forgotten.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
 use ppsp_core::{
@@ -86,9 +86,7 @@ impl Live {
     pub(super) fn put_options<'a>(&self, options: Options<'a>, metadata: &SwarmMetadata) -> Options<'a> {
         let unit =
             if metadata.addressing == ppsp_core::ChunkAddressing::Byte64 { metadata.chunk_size.into() } else { 1 };
-        // The highest value of each width says "all".
-        let most = if metadata.addressing.window_len() == 4 { u64::from(u32::MAX) } else { u64::MAX } - 1;
-        let window = self.window.map_or(Options::KEEPS_ALL, |chunks| chunks.saturating_mul(unit).min(most));
+        let window = self.window.map_or(Options::KEEPS_ALL, |chunks| chunks.saturating_mul(unit));
         Options { live_signature: Some(self.algorithm), discard_window: Some(window), ..options }
     }
 
@@ -133,12 +131,12 @@ impl Live {
     }
 
     /// The last munro, where a peer is to be told (RFC 7574 §6.1.2.4).
-    pub(super) fn untold(&self, now: Instant, have: &RangeSet, told: &Told) -> Option<&Munro> {
+    pub(super) fn untold(&self, now: Instant, have: &RangeSet, follower: &Follower) -> Option<&Munro> {
         let munro = self.verifier.rightmost()?;
         let first = munro.node.first_chunk();
         // Knowledge shows by HAVEs and ACKs of its chunks or later ones, and by the munro itself.
-        let knows = told.theirs.is_some_and(|theirs| theirs >= first) || have.next_set(first).is_some();
-        let again = told.ours.is_none_or(|(ours, at)| ours != first || now.saturating_since(at) >= AGAIN);
+        let knows = follower.theirs.is_some_and(|theirs| theirs >= first) || have.next_set(first).is_some();
+        let again = follower.ours.is_none_or(|(ours, at)| ours != first || now.saturating_since(at) >= AGAIN);
         (!knows && again).then_some(munro)
     }
 
@@ -152,17 +150,20 @@ impl Live {
     }
 }
 
-/// What a peer was told of where the stream is, and what it knows.
-#[derive(Debug, Default)]
-pub(super) struct Told {
+/// A peer of a live swarm.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// How many chunks before the last announced one it keeps (RFC 7574 §7.9); `None`: all.
+    window: Option<u64>,
     /// First chunk of the munro it was told last, and when.
     ours: Option<(ChunkId, Instant)>,
     /// First chunk of the last munro that came from it.
     theirs: Option<ChunkId>,
 }
 
-impl Told {
-    pub(super) fn tell(&mut self, now: Instant, munro: Bin) {
+impl Follower {
+    /// It was told this munro.
+    pub(super) fn told(&mut self, now: Instant, munro: Bin) {
         self.ours = Some((munro.first_chunk(), now));
     }
 }
@@ -179,19 +180,22 @@ pub(super) fn munro_len(format: &Format) -> usize {
 }
 
 impl SwarmState {
-    /// Chunks before the last announced one that a peer of a live swarm keeps (RFC 7574 §7.9); `None`: all.
-    pub(super) fn window_of(&self, options: &Options<'_>) -> Option<u64> {
+    /// Of a peer that names these options; `None` where the swarm is not live.
+    pub(super) fn follower(&self, options: &Options<'_>) -> Option<Box<Follower>> {
         self.integrity.live()?;
-        let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL)?;
+        // For byte ranges the window is in bytes.
         let bytes = self.metadata.addressing == ppsp_core::ChunkAddressing::Byte64;
-        Some(if bytes { window / u64::from(self.metadata.chunk_size.max(1)) } else { window })
+        let unit = if bytes { u64::from(self.metadata.chunk_size.max(1)) } else { 1 };
+        let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL);
+        Some(Box::new(Follower { window: window.map(|window| window / unit), ours: None, theirs: None }))
     }
 }
 
 impl Channel {
     /// RFC 7574 §6.2: peers SHOULD apply the discard window as a sliding window filter over the peer's availability.
     pub(super) fn slide(&mut self) {
-        let Some((window, last)) = self.discard_window.zip(self.have.last()) else { return };
+        let window = self.follower.as_ref().and_then(|follower| follower.window);
+        let Some((window, last)) = window.zip(self.have.last()) else { return };
         let gone = last.saturating_add(1).saturating_sub(window).checked_sub(1);
         if let Some(gone) = gone.and_then(|last| ChunkRange::new(0, last)) {
             self.have.remove(gone);
@@ -333,8 +337,8 @@ impl Endpoint {
         let first = node.first_chunk();
         let refusal = match live.verifier.offer(live.time(now), &munro, &mut self.proven) {
             Ok(offered) => {
-                if let Some(channel) = self.channels.get_mut(i) {
-                    channel.told.theirs = channel.told.theirs.max(Some(first));
+                if let Some(follower) = self.channels.get_mut(i).and_then(|channel| channel.follower.as_mut()) {
+                    follower.theirs = follower.theirs.max(Some(first));
                 }
                 if offered == Offered::Known {
                     return;

@@ -154,8 +154,8 @@ impl Endpoint {
             && (channel.must_send || now.saturating_since(channel.sent) >= self.shared.config.keep_alive);
         if (writer.has_messages() && !only_munro) || due {
             channel.must_send = false;
-            if let Some(munro) = self.beside.munro {
-                channel.told.tell(now, munro);
+            if let Some((munro, follower)) = self.beside.munro.zip(channel.follower.as_mut()) {
+                follower.told(now, munro);
             }
             writer.finish()
         } else {
@@ -177,8 +177,8 @@ impl Endpoint {
 
         // RFC 7574 §6.1.2.4: from the third datagram on, until the peer indicates that it has a chunk of it or of a
         // later one.
-        if let Some(live) = swarm.state.integrity.live()
-            && let Some(munro) = live.untold(now, &channel.have, &channel.told)
+        if let Some((live, follower)) = swarm.state.integrity.live().zip(channel.follower.as_ref())
+            && let Some(munro) = live.untold(now, &channel.have, follower)
             && writer.len() + munro_len(format) <= usual
             && live.write(munro, writer, format).is_ok()
         {
