@@ -48,8 +48,8 @@ pub fn descriptor(data: &[u8]) {
     assert_eq!(checked.map(|checked| checked.trackers()), Ok(read.trackers()));
 }
 
-/// What is taken for a key is one, in one form; how a message is cut changes nothing; what a private key signs its public key
-/// verifies.
+/// What is taken for a key is one, in one form; how a message is cut changes nothing; what a private key signs its
+/// public key verifies.
 #[cfg(feature = "signature")]
 pub fn signature(data: &[u8]) {
     let (head, tail) = data.split_at(data.len() / 2);
@@ -74,7 +74,8 @@ pub fn signature(data: &[u8]) {
     }
 }
 
-/// What a descriptor says of files: the same when it is read again, parts side by side, and a playable form that can be read.
+/// What a descriptor says of files: the same when it is read again, parts side by side, and a playable form that can be
+/// read.
 #[cfg(feature = "descriptor")]
 fn dash(read: &Descriptor, again: &Descriptor) {
     let resources = read.resources();
@@ -112,8 +113,9 @@ fn dash(read: &Descriptor, again: &Descriptor) {
     }
 }
 
-/// A verifier of live content that is given munros, chunks and hashes in any mixture, true and false: nothing is accepted that
-/// is not the stream's, and in the end the stream gets through, and its tree is the one of static content.
+/// A verifier of live content that is given munros, chunks and hashes in any mixture, true and false: nothing is
+/// accepted that is not the stream's, and in the end the stream gets through, and its tree is the one of static
+/// content.
 #[cfg(feature = "signature")]
 pub fn live(data: &[u8]) {
     let mut bytes = Bytes(data);
@@ -266,8 +268,9 @@ pub fn range_set(data: &[u8]) {
     assert!(both.runs().flat_map(ChunkRange::chunks).eq(model.intersection(&other_model).copied()));
 }
 
-/// A verifier that is given true and false chunks, claims and peaks in any mixture: no chunk is accepted that is not the
-/// content's, no hash is taken for proven that is not the tree's, and in the end the true content still gets through.
+/// A verifier that is given true and false chunks, claims and peaks in any mixture: no chunk is accepted that is not
+/// the content's, no hash is taken for proven that is not the tree's, and in the end the true content still gets
+/// through.
 pub fn verifier(data: &[u8]) {
     let mut bytes = Bytes(data);
     let alg = if bytes.next() % 2 == 0 { HashAlg::Sha1 } else { HashAlg::Sha256 };
@@ -358,8 +361,8 @@ pub fn verifier(data: &[u8]) {
         assert_eq!(truth(claim.node), Some(claim), "a false hash was taken for proven");
     }
 
-    // Honest peers that send all they have. The first datagrams may be needed to get over false sizes; a chunk as long as
-    // two hashes has to wait until others were accepted.
+    // Honest peers that send all they have. The first datagrams may be needed to get over false sizes; a chunk as long
+    // as two hashes has to wait until others were accepted.
     for chunk in (0..tree.chunks).chain(0..tree.chunks).filter(|_| length_given || length != 2 * alg.len()) {
         let mut claims = tree.peaks.clone();
         claims.extend(peak_of(chunk, tree.chunks).into_iter().flat_map(|peak| uncles(chunk, peak)).filter_map(truth));

@@ -2,8 +2,8 @@ use alloc::{boxed::Box, collections::BTreeMap};
 
 use crate::{Bin, ChunkId, ChunkRange, ContentStore, Hash, Read, StoreError, StoredSize, Write};
 
-/// The part of a stream that is not discarded yet, in memory: for sources and viewers of live content. It is as large as the
-/// live discard window (RFC 7574 §6.2), and forgets all when it is dropped.
+/// The part of a stream that is not discarded yet, in memory: for sources and viewers of live content. It is as large
+/// as the live discard window (RFC 7574 §6.2), and forgets all when it is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct WindowStore {
     chunks: BTreeMap<ChunkId, Box<[u8]>>,

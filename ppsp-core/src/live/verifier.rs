@@ -135,7 +135,8 @@ impl LiveVerifier {
         Ok(answer)
     }
 
-    /// Takes a munro that we have signed ourselves. `chunks` of its chunks exist, the last of them `last_len` bytes long.
+    /// Takes a munro that we have signed ourselves. `chunks` of its chunks exist, the last of them `last_len` bytes
+    /// long.
     pub fn admit(&mut self, munro: &Munro, chunks: u64, last_len: usize, proven: &mut Vec<Claim>) {
         if self.place(munro).is_ok() {
             self.enter(munro, proven);

@@ -92,7 +92,7 @@ impl Endpoint {
             in_ready: false,
             idle_since: now,
             have: RangeSet::new(),
-            discard_window: None,
+            follower: None,
             announce: RangeSet::new(),
             reminder: Reminder::default(),
             down: Download::new(now),
@@ -172,7 +172,7 @@ impl Endpoint {
         channel.their_id = handshake.source;
         channel.draft = handshake.options.chunk_size.is_none();
         channel.supported = handshake.options.supported.unwrap_or(SupportedMessages::ALL);
-        channel.discard_window = self.swarms.get(slot).and_then(|swarm| swarm.state.window_of(&handshake.options));
+        channel.follower = self.swarms.get(slot).and_then(|swarm| swarm.state.follower(&handshake.options));
         channel.must_send = true;
         self.half_open.insert((now, i));
         self.shared.wake(i, channel);
@@ -273,7 +273,7 @@ impl Endpoint {
         }
         channel.draft = options.chunk_size.is_none();
         channel.supported = options.supported.unwrap_or(SupportedMessages::ALL);
-        channel.discard_window = swarm.state.window_of(options);
+        channel.follower = swarm.state.follower(options);
         // RFC 7574 §12.1.2: Peer A MUST respond immediately to the second datagram.
         channel.must_send = true;
         if let Phase::Opening { since, tries: 1, .. } = channel.phase {

@@ -28,8 +28,8 @@ impl Integrity {
         }
     }
 
-    /// Number of chunks, known beforehand or from the first chunk on. What peaks alone say of it is worth nothing yet. A
-    /// live stream has none.
+    /// Number of chunks, known beforehand or from the first chunk on. What peaks alone say of it is worth nothing yet.
+    /// A live stream has none.
     pub(super) fn chunks(&self) -> Option<u64> {
         self.fixed().and_then(|verifier| verifier.chunks().filter(|_| verifier.size_settled()))
     }

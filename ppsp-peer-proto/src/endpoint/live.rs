@@ -1,6 +1,7 @@
 //! Live swarms (RFC 7574 §6): a source's chunks and munros, where the stream is, what is forgotten.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
 
 use ppsp_core::{
     Bin, ChunkId, ChunkRange, Claim, ContentStore, Hash, HashAlg, Instant, IntegrityMethod, RangeSet, StoreError,
@@ -21,8 +22,8 @@ use crate::wire::{Format, Full, Message, Options, Writer};
 #[non_exhaustive]
 #[derive(Debug, Default)]
 pub struct LiveOptions {
-    /// Which munros are believed. Its `window` is also the live discard window (RFC 7574 §6.2, §7.9): so many chunks before
-    /// the last one held are kept and told to peers; `None`: all, as recorders do.
+    /// Which munros are believed. Its `window` is also the live discard window (RFC 7574 §6.2, §7.9): so many chunks
+    /// before the last one held are kept and told to peers; `None`: all, as recorders do.
     pub config: LiveConfig,
     /// What to add to an [`Instant`] to have microseconds since the Unix epoch: zero, if that is the clock's epoch.
     pub unix_offset: i64,
@@ -56,11 +57,16 @@ impl Live {
         if metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
             return Err(LiveError::Method);
         }
+        // Who is behind holds chunks that lie further back from the end of the stream, and is held to its window all
+        // the same: munros are kept for longer.
+        let window = options.config.window;
+        let mut config = options.config;
+        config.window = window.map(|window| window.saturating_mul(2));
         Ok(Self {
-            verifier: LiveVerifier::new(metadata, options.config)?,
+            verifier: LiveVerifier::new(metadata, config)?,
             is_source: options.source.is_some(),
             source: options.source,
-            window: options.config.window,
+            window,
             unix_offset: options.unix_offset,
             algorithm: PublicKey::parse(metadata.id.as_bytes())?.algorithm().code(),
             alg: metadata.hash,
@@ -80,9 +86,7 @@ impl Live {
     pub(super) fn put_options<'a>(&self, options: Options<'a>, metadata: &SwarmMetadata) -> Options<'a> {
         let unit =
             if metadata.addressing == ppsp_core::ChunkAddressing::Byte64 { metadata.chunk_size.into() } else { 1 };
-        // The highest value of each width says "all".
-        let most = if metadata.addressing.window_len() == 4 { u64::from(u32::MAX) } else { u64::MAX } - 1;
-        let window = self.window.map_or(Options::KEEPS_ALL, |chunks| chunks.saturating_mul(unit).min(most));
+        let window = self.window.map_or(Options::KEEPS_ALL, |chunks| chunks.saturating_mul(unit));
         Options { live_signature: Some(self.algorithm), discard_window: Some(window), ..options }
     }
 
@@ -90,8 +94,8 @@ impl Live {
         options.live_signature.is_none_or(|code| code == self.algorithm)
     }
 
-    /// The part of a range of chunks that the store has taken which may be announced: munros are signed before (RFC 7574
-    /// §6.1.2.3).
+    /// The part of a range of chunks that the store has taken which may be announced: munros are signed before (RFC
+    /// 7574 §6.1.2.3).
     pub(super) fn announceable(&mut self, range: ChunkRange) -> Option<ChunkRange> {
         if !self.is_source {
             return Some(range);
@@ -126,9 +130,14 @@ impl Live {
         Ok(Some(hash[0]))
     }
 
-    /// The last munro, where the peer has not shown that it knows it or a later one (RFC 7574 §6.1.2.4).
-    pub(super) fn untold(&self, have: &RangeSet) -> Option<&Munro> {
-        self.verifier.rightmost().filter(|munro| have.next_set(munro.node.first_chunk()).is_none())
+    /// The last munro, where a peer is to be told (RFC 7574 §6.1.2.4).
+    pub(super) fn untold(&self, now: Instant, have: &RangeSet, follower: &Follower) -> Option<&Munro> {
+        let munro = self.verifier.rightmost()?;
+        let first = munro.node.first_chunk();
+        // Knowledge shows by HAVEs and ACKs of its chunks or later ones, and by the munro itself.
+        let knows = follower.theirs.is_some_and(|theirs| theirs >= first) || have.next_set(first).is_some();
+        let again = follower.ours.is_none_or(|(ours, at)| ours != first || now.saturating_since(at) >= AGAIN);
+        (!knows && again).then_some(munro)
     }
 
     /// Writes a munro with its signature: both, or nothing.
@@ -141,6 +150,29 @@ impl Live {
     }
 }
 
+/// A peer of a live swarm.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// How many chunks before the last announced one it keeps (RFC 7574 §7.9); `None`: all.
+    window: Option<u64>,
+    /// First chunk of the munro it was told last, and when.
+    ours: Option<(ChunkId, Instant)>,
+    /// First chunk of the last munro that came from it.
+    theirs: Option<ChunkId>,
+}
+
+impl Follower {
+    /// It was told this munro.
+    pub(super) fn told(&mut self, now: Instant, munro: Bin) {
+        self.ours = Some((munro.first_chunk(), now));
+    }
+}
+
+/// How long a munro that the peer was told, and may have missed, is not told again. RFC 7574 §6.1.2.4 has it in every
+/// datagram until the peer shows that it knows it; with many short datagrams that would be most of what goes over a
+/// thin uplink.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Bytes of a munro and its signature.
 pub(super) fn munro_len(format: &Format) -> usize {
     let spec = format.addressing.spec_len();
@@ -148,19 +180,22 @@ pub(super) fn munro_len(format: &Format) -> usize {
 }
 
 impl SwarmState {
-    /// Chunks before the last announced one that a peer of a live swarm keeps (RFC 7574 §7.9); `None`: all.
-    pub(super) fn window_of(&self, options: &Options<'_>) -> Option<u64> {
+    /// Of a peer that names these options; `None` where the swarm is not live.
+    pub(super) fn follower(&self, options: &Options<'_>) -> Option<Box<Follower>> {
         self.integrity.live()?;
-        let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL)?;
+        // For byte ranges the window is in bytes.
         let bytes = self.metadata.addressing == ppsp_core::ChunkAddressing::Byte64;
-        Some(if bytes { window / u64::from(self.metadata.chunk_size.max(1)) } else { window })
+        let unit = if bytes { u64::from(self.metadata.chunk_size.max(1)) } else { 1 };
+        let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL);
+        Some(Box::new(Follower { window: window.map(|window| window / unit), ours: None, theirs: None }))
     }
 }
 
 impl Channel {
     /// RFC 7574 §6.2: peers SHOULD apply the discard window as a sliding window filter over the peer's availability.
     pub(super) fn slide(&mut self) {
-        let Some((window, last)) = self.discard_window.zip(self.have.last()) else { return };
+        let window = self.follower.as_ref().and_then(|follower| follower.window);
+        let Some((window, last)) = window.zip(self.have.last()) else { return };
         let gone = last.saturating_add(1).saturating_sub(window).checked_sub(1);
         if let Some(gone) = gone.and_then(|last| ChunkRange::new(0, last)) {
             self.have.remove(gone);
@@ -169,8 +204,8 @@ impl Channel {
 }
 
 impl Endpoint {
-    /// At the source: takes the next chunk of the stream, of the full chunk size unless it is the last. Its peers hear of it when
-    /// the munro above it is complete and signed.
+    /// At the source: takes the next chunk of the stream, of the full chunk size unless it is the last. Its peers hear
+    /// of it when the munro above it is complete and signed.
     ///
     /// # Errors
     ///
@@ -200,8 +235,9 @@ impl Endpoint {
         Ok(())
     }
 
-    /// At the source: ends the stream. Its last munro is signed, over its full width. Returns the tree of the whole as static content, where the
-    /// source made all of it (RFC 7574 §6.1.2, last paragraph). The swarm stays open, for those who still fetch the rest.
+    /// At the source: ends the stream. Its last munro is signed, over its full width. Returns the tree of the whole as
+    /// static content, where the source made all of it (RFC 7574 §6.1.2, last paragraph). The swarm stays open, for
+    /// those who still fetch the rest.
     ///
     /// # Errors
     ///
@@ -228,8 +264,9 @@ impl Endpoint {
         Ok(finished.tree)
     }
 
-    /// The tree of a stream that has ended, as static content, for who has recorded all of it: no chunk is hashed again. `None` as
-    /// long as something is missing. With the root hash as its swarm ID, the store can be opened as static content at once.
+    /// The tree of a stream that has ended, as static content, for who has recorded all of it: no chunk is hashed
+    /// again. `None` as long as something is missing. With the root hash as its swarm ID, the store can be opened as
+    /// static content at once.
     ///
     /// # Errors
     ///
@@ -297,9 +334,15 @@ impl Endpoint {
         let munro =
             Munro { node, time: live.verifier.signing().read_time(timestamp), hash, signature: signature.into() };
         self.proven.clear();
+        let first = node.first_chunk();
         let refusal = match live.verifier.offer(live.time(now), &munro, &mut self.proven) {
-            Ok(Offered::Known) => return,
-            Ok(Offered::New) => {
+            Ok(offered) => {
+                if let Some(follower) = self.channels.get_mut(i).and_then(|channel| channel.follower.as_mut()) {
+                    follower.theirs = follower.theirs.max(Some(first));
+                }
+                if offered == Offered::Known {
+                    return;
+                }
                 if let Err(error) = swarm.store.keep(&self.proven) {
                     return self.fail(slot, error);
                 }
@@ -340,7 +383,8 @@ impl Endpoint {
         }
     }
 
-    /// RFC 7574 §6.2: what lies before the window is discarded. Whoever serves it no more does not fetch it any more either.
+    /// RFC 7574 §6.2: what lies before the window is discarded. Whoever serves it no more does not fetch it any more
+    /// either.
     pub(super) fn discard(&mut self, slot: usize) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };
@@ -349,7 +393,8 @@ impl Endpoint {
         let Some(live) = state.integrity.live_mut() else { return };
         // The window ends at the last chunk held, or begins where no munros are kept any more.
         let Some(window) = live.window else { return };
-        let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1).saturating_sub(window);
+        let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1);
+        let edge = edge.saturating_sub(window.saturating_mul(2));
         let floor = last.map_or(0, |last| last.saturating_add(1).saturating_sub(window)).max(edge);
         if floor <= live.floor {
             return;

@@ -80,8 +80,8 @@ impl Endpoint {
         let Some(swarm) = self.swarms.get(channel.swarm) else { return (0, 0) };
         let mut usual = channel.up.path.limit();
         channel.up.begin_run(now, usual);
-        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk. What
-        // else is due does not go along: a probe may well be lost.
+        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk.
+        // What else is due does not go along: a probe may well be lost.
         let mut max_segments = max_segments.get();
         let mut probes = false;
         if channel.wants_service() && !channel.draft && channel.up.rtt.srtt().is_some() && !channel.has_control() {
@@ -115,8 +115,8 @@ impl Endpoint {
         (len, first)
     }
 
-    /// Writes a datagram of at most `usual` bytes, unless a chunk alone needs more; where `exactly`, only one with chunks
-    /// and of at most that length. Returns its length; zero: there was nothing to say.
+    /// Writes a datagram of at most `usual` bytes, unless a chunk alone needs more; where `exactly`, only one with
+    /// chunks and of at most that length. Returns its length; zero: there was nothing to say.
     fn write_datagram(
         &mut self,
         now: Instant,
@@ -154,6 +154,9 @@ impl Endpoint {
             && (channel.must_send || now.saturating_since(channel.sent) >= self.shared.config.keep_alive);
         if (writer.has_messages() && !only_munro) || due {
             channel.must_send = false;
+            if let Some((munro, follower)) = self.beside.munro.zip(channel.follower.as_mut()) {
+                follower.told(now, munro);
+            }
             writer.finish()
         } else {
             0
@@ -172,9 +175,10 @@ impl Endpoint {
         let addressing = format.addressing;
         let aligned = addressing.is_bins() || channel.draft;
 
-        // RFC 7574 §6.1.2.4: from the third datagram on, until the peer indicates that it has a chunk of it or of a later one.
-        if let Some(live) = swarm.state.integrity.live()
-            && let Some(munro) = live.untold(&channel.have)
+        // RFC 7574 §6.1.2.4: from the third datagram on, until the peer indicates that it has a chunk of it or of a
+        // later one.
+        if let Some((live, follower)) = swarm.state.integrity.live().zip(channel.follower.as_ref())
+            && let Some(munro) = live.untold(now, &channel.have, follower)
             && writer.len() + munro_len(format) <= usual
             && live.write(munro, writer, format).is_ok()
         {

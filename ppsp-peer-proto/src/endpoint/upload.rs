@@ -77,8 +77,8 @@ enum Confidence {
 }
 
 impl Upload {
-    /// One ACK names an interval, in which chunks stand that were sent long after others whose ACK is in the next datagram.
-    /// What is lost is noticed by time in most cases.
+    /// One ACK names an interval, in which chunks stand that were sent long after others whose ACK is in the next
+    /// datagram. What is lost is noticed by time in most cases.
     const REORDER: u64 = 64;
     const MAX_REORDER: u64 = 512;
     /// How long a loss makes hashes be sent twice.
@@ -133,9 +133,9 @@ impl Upload {
         Some(oldest.since.max(self.acked_at) + self.rtt.rto())
     }
 
-    /// When the oldest chunk under way is taken for lost because any later one overtook it: where so many were lost that
-    /// the window is full of them, no further ones come to overtake it. The wait grows as the path is seen to reorder
-    /// (as in RFC 8985).
+    /// When the oldest chunk under way is taken for lost because any later one overtook it: where so many were lost
+    /// that the window is full of them, no further ones come to overtake it. The wait grows as the path is seen to
+    /// reorder (as in RFC 8985).
     fn late_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest().filter(|_| self.sent.is_overtaken())?;
         let srtt = self.rtt.srtt()?;
@@ -403,8 +403,8 @@ impl Upload {
     ///
     /// RFC 7574 §5.3: who holds a chunk has had its uncles, and with them computed all nodes above it. So the climb
     /// from the chunk ends below the first node under which the peer holds something. It ends at the peak at the latest
-    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks. Chunks `beside` it in the same datagram
-    /// come with their hashes or not at all.
+    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks. Chunks `beside` it in the same
+    /// datagram come with their hashes or not at all.
     pub(super) fn missing_hashes(
         &self,
         now: Instant,
@@ -439,8 +439,8 @@ impl Upload {
 
     /// The munro of a chunk, where the peer misses it.
     ///
-    /// RFC 7574 §6.1.2.3: it MUST be sent unless the peer indicated that it has a chunk with the same munro; here, as other
-    /// hashes (§5.3), not again while what went with it is under way.
+    /// RFC 7574 §6.1.2.3: it MUST be sent unless the peer indicated that it has a chunk with the same munro; here, as
+    /// other hashes (§5.3), not again while what went with it is under way.
     pub(super) fn missing_munro<'a>(
         &self,
         now: Instant,

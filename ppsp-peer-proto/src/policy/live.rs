@@ -9,9 +9,10 @@ use super::{PickContext, Picker, below};
 
 /// Picks for viewers of a live stream, who all need the same at the same time.
 ///
-/// What is needed within a moment is asked of anybody, in order. Of the rest of a window each viewer takes what few
-/// others have, by lot; what nobody but one peer has – the source, mostly – is taken by few viewers at first, each of whom drew another
-/// lot, and by more of them the sooner it is needed. So the source gives everything a few times and the viewers give it to each other.
+/// What is needed within a moment comes in order, from other viewers. Of the rest of a window each viewer takes what
+/// few others have. Whoever has all up to the last chunk is the source, or as near to it as can be: it is there for
+/// what nobody else has, and each viewer waits with that for a time by lot, as those do who report losses to a
+/// multicast source (RFC 5401 §3.2). Few wait shortly; once one of them has it, the others take it from there.
 #[derive(Debug, Default)]
 pub struct LivePicker {
     windows: Vec<ChunkRange>,
@@ -23,11 +24,10 @@ pub struct LivePicker {
 const PIECE: u64 = 8;
 /// Pieces that are looked at for the rarest.
 const LOOK_AT: usize = 96;
-/// Viewers that take what only the source has as soon as it is there, of all those that are known.
-const FIRST: u64 = 2;
-/// So small a part of a window is urgent, and so small a part is asked of the source though others have it.
+/// So small a part of a window is urgent.
 const URGENT: u64 = 4;
-const URGENT_OF_SOURCE: u64 = 8;
+/// So small a part of a window is the longest wait.
+const WAIT: u64 = 2;
 
 impl Picker for LivePicker {
     // A live stream has no size, and rarity is looked up when it is needed.
@@ -43,13 +43,12 @@ impl Picker for LivePicker {
 
     fn pick(&mut self, cx: &mut PickContext<'_>, budget: u64, out: &mut Vec<ChunkRange>) {
         let seed = *self.seed.get_or_insert_with(|| cx.rng.next_u64());
-        let all = ChunkRange::with_len(0, u64::MAX);
-        let end = cx.wanted.and_then(RangeSet::last);
-        for range in self.windows.iter().copied().chain(all.filter(|_| self.windows.is_empty())) {
-            let first =
-                cx.wanted.and_then(|wanted| wanted.next_set(range.first())).map_or(range.first(), ChunkRange::first);
-            let Some(window) = end.and_then(|end| ChunkRange::new(first, range.last().min(end))) else { continue };
-            if let Some(picked) = pick(cx, seed, window, budget) {
+        // Where nobody reads, all that is wanted, as recorders do.
+        let everything = ChunkRange::with_len(0, u64::MAX).filter(|_| self.windows.is_empty());
+        for range in self.windows.iter().copied().chain(everything) {
+            let wanted = cx.wanted.and_then(|wanted| Some((wanted.next_set(range.first())?.first(), wanted.last()?)));
+            let window = wanted.and_then(|(first, end)| ChunkRange::new(first, range.last().min(end)));
+            if let Some(picked) = window.and_then(|window| pick(cx, seed, window, budget)) {
                 return out.push(picked);
             }
         }
@@ -62,39 +61,40 @@ fn pick(cx: &mut PickContext<'_>, seed: u64, window: ChunkRange, budget: u64) ->
         let end = run.last().min(run.first() | (PIECE - 1)).min(run.first().saturating_add(budget.saturating_sub(1)));
         ChunkRange::new(run.first(), end)
     };
-    // Whoever has all up to the last chunk is the source, or as near to it as can be: it is there for what nobody else has.
     let has_all = cx.peer_has.covers(window);
-    let parts = if has_all { URGENT_OF_SOURCE } else { URGENT };
-    if let Some(run) = cx.next(first, (first + window.len() / parts).min(last)) {
+    if !has_all && let Some(run) = cx.next(first, (first + window.len() / URGENT).min(last)) {
         return cut(run);
     }
-    let viewers = (cx.others)(window) as u64 + 1;
+    // Where nobody else has anything there is nobody to wait for.
+    let alone = (cx.others)(window) == 0;
     let mut best: Option<(usize, u64, ChunkRange)> = None;
     let mut at = Some(first);
     for _ in 0..LOOK_AT {
         let Some(piece) = at.and_then(|at| cx.next(at, last)).and_then(cut) else { break };
         at = piece.last().checked_add(1);
         let copies = (cx.others)(ChunkRange::single(piece.first()));
-        if has_all && copies > 0 {
+        let waits =
+            copies == 0 && !alone && !is_due(seed, piece.first() / PIECE, last - piece.last(), window.len() / WAIT);
+        if waits || (has_all && copies > 0) {
             continue;
         }
-        if copies == 0 {
-            // The lot of this viewer for this piece, against the part of the viewers that takes it now.
-            let waits = window.len() - (piece.first() - first);
-            let part = viewers * waits / window.len().max(1);
-            if lot(seed, piece.first() / PIECE) % viewers >= FIRST.max(part / 2) {
-                continue;
-            }
-        }
-        let order = (copies, below(cx.rng, u64::MAX), piece);
-        if best.is_none_or(|best| (order.0, order.1) < (best.0, best.1)) {
-            best = Some(order);
+        let lot = below(cx.rng, u64::MAX);
+        if best.is_none_or(|best| (copies, lot) < (best.0, best.1)) {
+            best = Some((copies, lot, piece));
         }
     }
     best.map(|(.., piece)| piece)
 }
 
-/// A number that depends on both in no visible way (the finalizer of MurmurHash3).
+/// Has this viewer waited long enough for this piece? Of all viewers as many have as is the fourth power of the part of
+/// the longest wait that has passed, in chunks made since.
+fn is_due(seed: u64, piece: ChunkId, waited: u64, longest: u64) -> bool {
+    let part = waited.saturating_mul(1 << 16).checked_div(longest).unwrap_or(1 << 16).min(1 << 16);
+    let square = (part * part) >> 16;
+    (lot(seed, piece) >> 48) < (square * square) >> 16
+}
+
+/// A number that depends on both in no visible way: the finalizer of MurmurHash3.
 const fn lot(seed: u64, piece: ChunkId) -> u64 {
     let mut x = seed ^ piece.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);

@@ -3,14 +3,15 @@ use core::time::Duration;
 
 use ppsp_core::{
     ChunkAddressing, ChunkId, ChunkRange, ContentStore, HashAlg, Instant, SwarmMetadata,
-    live::{LiveSource, Munro},
+    live::{LiveSource, Munro, NtpTime},
     signature::{PrivateKey, SignatureAlgorithm, Signer},
 };
 
-use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, World, node_address};
+use super::{Access, Chance, Content, LinkConfig, NodeId, Peer, SimStore, Speech, World, node_address};
 use crate::{Congestion, EndpointConfig, Event, LiveOptions, PushError, SwarmConfig, policy::LivePicker};
 
-/// A live stream: its source, those who watch, and the content that the source makes, second by second, at a fixed rate.
+/// A live stream: its source, those who watch, and the content that the source makes, second by second, at a fixed
+/// rate.
 #[derive(Debug)]
 pub struct Broadcast {
     /// Where it takes place.
@@ -19,8 +20,6 @@ pub struct Broadcast {
     pub content: Arc<Content>,
     /// Bytes of content in a second.
     pub bitrate: u64,
-    /// Chunks under a munro.
-    pub chunks_per_signature: u32,
     /// The source.
     pub source: NodeId,
     /// Those who watch, and those who have left.
@@ -34,8 +33,11 @@ pub struct Broadcast {
     on_air: bool,
 }
 
-/// Somebody who watches a [`Broadcast`], always so much behind what they found when they came: what is not there when it is
-/// its turn is never shown.
+/// Chunks under a munro.
+const CHUNKS_PER_SIGNATURE: u32 = 32;
+
+/// Somebody who watches a [`Broadcast`], always so much behind what they found when they came: what is not there when
+/// it is its turn is never shown.
 #[derive(Clone, Debug)]
 pub struct Watcher {
     /// Where.
@@ -72,23 +74,12 @@ impl Broadcast {
     pub fn new(seed: u64, bitrate: u64, length: u64, link: LinkConfig, access: Access) -> Self {
         let mut world = World::new(seed, link);
         let content = Content::new(seed, length as usize, 1024, HashAlg::Sha256, ChunkAddressing::Range32);
-        let key = Self::key(1);
-        let metadata = SwarmMetadata::of_key(key.public_key());
-        let source = LiveSource::new(&metadata, Default::default(), 32, Box::new(key)).expect("a source");
-        let mut options = LiveOptions::default();
-        options.config.window = Some(1 << 14);
-        options.source = Some(source);
-        let config = EndpointConfig { max_probed_datagram: 0, ..EndpointConfig::default() };
-        let mut peer = Peer::new(node_address(0), config, Chance::bytes(seed, "endpoint", 0));
-        let store = Box::new(SimStore::empty(&content).live());
-        peer.join_with(world.now(), &content, Self::config(&metadata, options), store);
-        let source = world.add(peer, access);
+        let source = Self::station(&mut world, &content, seed, access, 0);
         let began = world.now();
         Self {
             world,
             content,
             bitrate,
-            chunks_per_signature: 32,
             source,
             watchers: Vec::new(),
             window: Some(1 << 14),
@@ -97,6 +88,33 @@ impl Broadcast {
             pushed: 0,
             on_air: true,
         }
+    }
+
+    /// A source that goes on behind so many chunks.
+    fn station(world: &mut World, content: &Arc<Content>, seed: u64, access: Access, chunks: u64) -> NodeId {
+        let key = Self::key(1);
+        let metadata = SwarmMetadata::of_key(key.public_key());
+        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(key));
+        let mut options = LiveOptions::default();
+        options.config.window = Some(1 << 14);
+        options.source = Some(source.expect("a source").starting_at(chunks));
+        // So that not the network but the source decides what waits.
+        let upload_limit = access.up.map(|up| up * 4 / 5);
+        let config = EndpointConfig { max_probed_datagram: 0, upload_limit, ..EndpointConfig::default() };
+        let n = world.nodes() as u64;
+        let mut peer = Peer::new(node_address(n), config, Chance::bytes(seed, "endpoint", n));
+        let store = Box::new(SimStore::empty(content).live());
+        peer.join_with(world.now(), content, Self::config(&metadata, options), store);
+        world.add(peer, access)
+    }
+
+    /// After the source has failed, another takes its place, with the same key, at the next munro. Those who watch know it.
+    pub fn restart(&mut self, access: Access) {
+        self.pushed = self.pushed / u64::from(CHUNKS_PER_SIGNATURE) * u64::from(CHUNKS_PER_SIGNATURE);
+        self.source = Self::station(&mut self.world, &self.content, self.seed, access, self.pushed);
+        self.on_air = true;
+        let present: Vec<NodeId> = self.present().map(|watcher| watcher.peer).collect();
+        present.into_iter().for_each(|id| _ = self.world.connect(id, self.source));
     }
 
     /// The key of a channel.
@@ -201,17 +219,22 @@ impl Broadcast {
         self.world.peer(id).events().iter().map(|&(_, event)| event).collect()
     }
 
-    /// Munros of another source with the same key, each over `chunks_per_signature` chunks of zeros.
-    pub fn forged(&self, first: ChunkId, now: Instant, count: usize) -> Vec<Munro> {
+    /// A munro of another source with the same key, over chunks of zeros.
+    pub fn forged(&self, first: ChunkId) -> Munro {
         let metadata = self.metadata();
-        let source = LiveSource::new(&metadata, Default::default(), self.chunks_per_signature, Box::new(Self::key(1)));
+        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(Self::key(1)));
         let mut source = source.expect("a source").starting_at(first);
-        let now = ppsp_core::live::NtpTime::from_unix_micros(now.as_micros());
-        let mut munros = Vec::new();
-        while munros.len() < count {
-            munros.extend(source.push(now, &[0; 1024], &mut |_, _| ()).expect("a munro"));
+        let now = NtpTime::from_unix_micros(self.world.now().as_micros());
+        loop {
+            if let Some(munro) = source.push(now, &[0; 1024], &mut |_, _| ()).expect("a munro") {
+                return munro;
+            }
         }
-        munros
+    }
+
+    /// What is spoken in the swarm.
+    pub fn speech(&self) -> Speech {
+        Speech::live(&self.content, self.metadata(), 64)
     }
 
     fn make(&mut self) {
