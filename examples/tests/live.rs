@@ -169,11 +169,11 @@ fn a_source_goes_on_where_it_was() {
     // The key has one source at a time.
     place.run(["live", "bytes", "--key", "key"]).failed(1, &["key", "one at a time"]);
     viewer.held((160 * 1024 - from) as u64);
-    source.signal(Signal::INT);
-    assert_eq!(source.end().0, Some(130));
+    let addr = source.last("listening").unwrap()["addr"].as_str().unwrap().to_owned();
+    // Without a word to those who watch.
+    source.kill();
     drop(stdin);
 
-    let addr = source.last("listening").unwrap()["addr"].as_str().unwrap().to_owned();
     let (mut source, again, mut stdin) = live(&place, &["--key", "key", "--listen", &addr]);
     assert_eq!(again, link);
     assert_eq!(source.last("link").unwrap()["first_chunk"], 160);
@@ -184,9 +184,10 @@ fn a_source_goes_on_where_it_was() {
     assert_eq!(code, Some(0), "{stderr}");
     let seen = place.read("seen");
     assert!(seen == [&bytes[from..160 * 1024], &bytes[170 * 1024..200 * 1024 + 5]].concat(), "{} bytes", seen.len());
-    drop(source);
+    source.signal(Signal::INT);
+    assert_eq!(source.end().0, Some(130));
 
-    // One that was killed has not sent anything that it does not know of.
+    // Also behind an end.
     let (mut source, _, mut stdin) = live(&place, &["--key", "key"]);
     assert_eq!(source.last("link").unwrap()["first_chunk"], 192);
     stdin.write_all(&bytes[..65 * 1024]).unwrap();

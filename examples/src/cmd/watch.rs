@@ -95,9 +95,9 @@ pub(super) async fn run(
     let path = args.record.as_deref().unwrap_or(Path::new(""));
     say_recorded(path, &recorded, out);
     done.and(written)?;
-    match (recorded.whole, args.seed_after) {
-        (Some(_), _) => share(args, path, addr, out, signals).await,
-        (None, _) => Ok(()),
+    match recorded.whole {
+        Some(_) => share(args, path, addr, out, signals).await,
+        None => Ok(()),
     }
 }
 

@@ -23,6 +23,10 @@ use crate::{
 const RATE_SPAN: Duration = Duration::from_secs(3);
 /// With fewer peers than that, trackers are asked for more.
 const FEW_PEERS: usize = 4;
+/// Who fell silent is called again soon: a source that was killed and started again listens where it was, and knows nobody. RFC 7574
+/// §3.12 has three minutes, in which a stream is over.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_secs(8);
 /// For the last datagrams, and for trackers to hear that we go.
 const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_LEAVE: Duration = Duration::from_millis(1500);
@@ -63,11 +67,12 @@ impl LivePeer {
     /// A socket that cannot be used; a swarm ID that is no key.
     pub fn open(
         socket: UdpSocket,
-        config: EndpointConfig,
+        mut config: EndpointConfig,
         metadata: &SwarmMetadata,
         options: LiveOptions,
         store: Box<dyn ContentStore>,
     ) -> Result<Self, Failure> {
+        (config.keep_alive, config.idle_timeout) = (KEEP_ALIVE, IDLE);
         let clock = Clock::new();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Failure::other(format!("the system gives no random numbers: {e}")))?;
