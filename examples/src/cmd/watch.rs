@@ -161,7 +161,7 @@ pub(super) fn tell(out: &Output, told: Told) {
         Told::Up(addr) => out.peer_up(addr),
         Told::Down(addr, reason) => out.peer_down(addr, name(reason), explain(reason)),
         Told::TwoSources => {
-            out.warn("two sources broadcast with the key of this channel: what they send contradicts each other")
+            out.warn("two sources broadcast with the key of this channel: what they send contradicts each other");
         }
         Told::Tracker(why) => out.detail(one_line(&why)),
         Told::Edge => {}

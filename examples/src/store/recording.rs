@@ -218,7 +218,8 @@ mod tests {
         let mut recording = Recording::create(Places::new(&path, None), &live()).unwrap();
         recording.begin(1_000_000_000_000);
         for chunk in [0, 2] {
-            recording.write_chunk(1_000_000_000_000 + chunk, &[chunk as u8 + 1; 1024]).unwrap();
+            let write = recording.write_chunk(1_000_000_000_000 + chunk, &[chunk as u8 + 1; 1024]);
+            assert_eq!(write.unwrap(), Write::Done);
         }
         let mut out = [0; 2000];
         assert_eq!(recording.read_chunk(1_000_000_000_002, &mut out).unwrap(), Read::Ready(1024));
@@ -252,7 +253,7 @@ mod tests {
             let data = [chunk as u8; 1024];
             let data = &data[..if chunk == 99 { 10 } else { 1024 }];
             builder.push(data, &mut |node, hash| hashes.push(Claim { node, hash: *hash }));
-            recording.write_chunk(chunk, data).unwrap();
+            assert_eq!(recording.write_chunk(chunk, data).unwrap(), Write::Done);
         }
         let tree = builder.finish(&mut |node, hash| hashes.push(Claim { node, hash: *hash }));
         recording.write_hashes(&hashes).unwrap();
