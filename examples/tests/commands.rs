@@ -164,7 +164,7 @@ fn what_people_see() {
 }
 
 /// A demo whose directory is in a place of its own, and whose `PATH` is this.
-fn demo(place: &Place, args: &[&str], path: Option<&str>) -> std::process::Command {
+fn demo(place: &Place, args: &[&str], path: Option<&str>) -> Command {
     fs::create_dir_all(place.path("tmp")).unwrap();
     let mut command = place.command(["demo", "--json"].iter().chain(args));
     command.env("TMPDIR", place.path("tmp"));
