@@ -6,7 +6,10 @@ use core::{
     panic::PanicInfo,
 };
 
-use ppsp_core::Instant;
+use ppsp_core::{
+    Instant,
+    signature::{PrivateKey, Signer},
+};
 use ppsp_peer_proto::{Endpoint, EndpointConfig};
 
 struct Nothing;
@@ -33,4 +36,10 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 pub extern "C" fn ppsp_no_std(seed: &[u8; 32]) -> bool {
     let now = Instant::from_micros(0);
     Endpoint::new(EndpointConfig::default(), *seed, now).poll_timeout().is_some()
+}
+
+/// The same of keys and signatures.
+#[unsafe(no_mangle)]
+pub extern "C" fn ppsp_no_std_signature(seed: &[u8; 32]) -> bool {
+    PrivateKey::generate(Default::default(), seed).is_ok_and(|mut key| key.sign(&[seed]).is_ok())
 }

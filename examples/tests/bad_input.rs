@@ -51,6 +51,53 @@ fn files_that_cannot_be_shared() {
 }
 
 #[test]
+fn keys_that_cannot_be_used() {
+    let place = Place::new();
+    let show = |file: &str| place.run(["key", "show", file]);
+    let private = |file: &str, text: &str| {
+        fs::write(place.path(file), text).unwrap();
+        fs::set_permissions(place.path(file), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    place.run(["key", "new"]).failed(2, &["--output"]);
+    place.run(["key", "new", "-o", "k", "--algorithm", "dsa"]).failed(2, &["dsa", "p256", "ed25519"]);
+    place.run(["key", "new", "-o", "nowhere/k"]).failed(1, &["nowhere/k: cannot write the key", "not found"]);
+    assert!(!place.exists("k"));
+
+    place.run(["key", "new", "-o", "k"]).succeeded();
+    let before = place.read("k");
+    place.run(["key", "new", "-o", "k"]).failed(1, &["k: is there already", "--output"]);
+    assert_eq!(place.read("k"), before);
+    assert_eq!(fs::read_dir(place.path(".")).unwrap().count(), 1);
+
+    for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(place.path("k"), fs::Permissions::from_mode(mode)).unwrap();
+        show("k").failed(1, &["k: other users", "chmod 600 k"]);
+    }
+    show("missing").failed(1, &["missing: no such file", "ppsp key new"]);
+    fs::create_dir(place.path("dir")).unwrap();
+    show("dir").failed(1, &["dir: not a regular file"]);
+
+    let pem = |label: &str, base64: &str| format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n");
+    private("text", "ppsp:");
+    show("text").failed(2, &["text: this is no private key in PEM"]);
+    fs::write(place.path("text"), [0xff; 100]).unwrap();
+    show("text").failed(2, &["text: this is no private key in PEM"]);
+    fs::write(place.path("text"), " ".repeat(1 << 20)).unwrap();
+    show("text").failed(2, &["text: this is no private key in PEM"]);
+    private("public", &pem("PUBLIC KEY", "MAA="));
+    show("public").failed(2, &["this is a PUBLIC KEY", "a PRIVATE KEY is needed"]);
+    private("old", &pem("EC PRIVATE KEY", "MAA="));
+    show("old").failed(2, &["not in PKCS #8", "openssl pkcs8 -topk8"]);
+    private("locked", &pem("ENCRYPTED PRIVATE KEY", "MAA="));
+    show("locked").failed(2, &["encrypted", "openssl pkcs8"]);
+    // X25519, which is for agreeing on keys.
+    private("x25519", &pem("PRIVATE KEY", "MC4CAQAwBQYDK2VuBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"));
+    show("x25519").failed(2, &["another kind (1.3.101.110)", "P-256"]);
+    private("cut", &String::from_utf8_lossy(&before).replacen("M", "N", 1));
+    show("cut").failed(2, &["cut: the private key is damaged"]);
+}
+
+#[test]
 fn links_that_make_no_sense() {
     let place = Place::new();
     let get = |link: &str| place.run(["get", link]);

@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::fs;
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, process::Command};
 
-use common::{Place, damage, run};
+use common::{Place, damage, has_openssl, run};
 use rustix::process::Signal;
 
 #[test]
@@ -49,6 +49,59 @@ fn verify_compares() {
     place.run(["verify", "missing", &link]).failed(1, &["missing: no such file"]);
     let json = place.run(["verify", "f", &link, "--json"]).event("verified");
     assert_eq!(json["bytes"], 100_000);
+}
+
+#[test]
+fn keys_of_channels() {
+    let place = Place::new();
+    let kinds = [
+        ("p256", "ECDSAP256SHA256", 13, 65, 64),
+        ("p384", "ECDSAP384SHA384", 14, 97, 96),
+        ("rsa2048", "RSASHA256", 8, 261, 256),
+        ("ed25519", "ED25519", 15, 33, 64),
+    ];
+    for (kind, name, number, id_length, signature_length) in kinds {
+        let made = place.run(["key", "new", "--algorithm", kind, "-o", kind, "--json"]).event("key");
+        let mode = fs::metadata(place.path(kind)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{kind}");
+        let shown = place.run(["key", "show", kind, "--json"]).event("key");
+        assert_eq!(made, shown);
+        assert_eq!((&shown["algorithm"], &shown["algorithm_number"]), (&name.into(), &number.into()));
+        assert_eq!(shown["signature_length"], signature_length);
+        let swarm = shown["swarm"].as_str().unwrap();
+        assert_eq!((swarm.len(), u8::from_str_radix(&swarm[..2], 16)), (2 * id_length, Ok(number)));
+        let human = place.run(["key", "show", kind]);
+        human.succeeded();
+        for word in [name, swarm, &format!("{signature_length} bytes")] {
+            assert!(human.stdout.contains(word), "{word}: {}", human.stdout);
+        }
+    }
+    // P-256 where nothing else is said; another key each time; nothing else lies about.
+    let default = place.run(["key", "new", "-o", "default"]);
+    default.succeeded();
+    let p256 = place.run(["key", "show", "p256"]);
+    assert!(default.stdout.contains("ECDSAP256SHA256 (13)") && default.stdout != p256.stdout, "{}", default.stdout);
+    let files = fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        files.collect::<BTreeSet<_>>(),
+        ["default", "ed25519", "p256", "p384", "rsa2048"].map(String::from).into()
+    );
+
+    // Keys of OpenSSL, which has been asked for the same public key.
+    if !has_openssl() {
+        println!("skipped the rest: openssl is not here");
+        return;
+    }
+    let openssl = |args: &[&str]| {
+        let out = Command::new("openssl").args(args).current_dir(place.path(".")).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        out.stdout
+    };
+    openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "theirs"]);
+    let theirs = place.run(["key", "show", "theirs", "--json"]).event("key");
+    let public = openssl(&["pkey", "-in", "theirs", "-pubout", "-outform", "DER"]);
+    let point: String = public[public.len() - 64..].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(theirs["swarm"], format!("0d{point}"));
 }
 
 #[test]
@@ -111,7 +164,7 @@ fn what_people_see() {
 }
 
 /// A demo whose directory is in a place of its own, and whose `PATH` is this.
-fn demo(place: &Place, args: &[&str], path: Option<&str>) -> std::process::Command {
+fn demo(place: &Place, args: &[&str], path: Option<&str>) -> Command {
     fs::create_dir_all(place.path("tmp")).unwrap();
     let mut command = place.command(["demo", "--json"].iter().chain(args));
     command.env("TMPDIR", place.path("tmp"));

@@ -5,6 +5,8 @@ use alloc::{collections::BTreeSet, string::ToString, vec, vec::Vec};
 
 #[cfg(feature = "descriptor")]
 use crate::descriptor::Descriptor;
+#[cfg(feature = "signature")]
+use crate::signature::{PrivateKey, PublicKey, Signer};
 use crate::{
     Bin, ChunkRange, Claim, Hash, HashAlg, Link, RangeSet, SwarmMetadata, TreeBuilder, Unverified, Verdict, Verifier,
     is_filled, peak_of, root_bin, uncles,
@@ -41,6 +43,32 @@ pub fn descriptor(data: &[u8]) {
         Ok(())
     });
     assert_eq!(checked.map(|checked| checked.trackers()), Ok(read.trackers()));
+}
+
+/// What is taken for a key is one, in one form; how a message is cut changes nothing; what a private key signs its public key
+/// verifies.
+#[cfg(feature = "signature")]
+pub fn signature(data: &[u8]) {
+    let (head, tail) = data.split_at(data.len() / 2);
+    if let Ok(key) = PublicKey::parse(data) {
+        assert_eq!(key.as_bytes(), data);
+        let mut signature: Vec<u8> = data.iter().rev().copied().cycle().take(key.signature_len()).collect();
+        assert!(signature.len() <= PublicKey::MAX_SIGNATURE_LEN);
+        assert_eq!(key.verify(&[data], &signature), key.verify(&[head, &[], tail], &signature));
+        signature.push(0);
+        assert!(key.verify(&[data], &signature).is_err());
+    }
+    let pem = core::str::from_utf8(data).ok().and_then(|text| PrivateKey::from_pem(text).ok());
+    let Some(mut key) = pem.or_else(|| PrivateKey::from_der(data).ok()) else { return };
+    let public = key.public_key().clone();
+    assert_eq!(PublicKey::parse(public.as_bytes()).as_ref(), Ok(&public));
+    assert_eq!(PrivateKey::from_pem(&key.to_pem().unwrap()).unwrap().public_key(), &public);
+    // An RSA key may be of numbers that are not prime: then it signs nothing.
+    if let Ok(signature) = key.sign(&[head, tail]) {
+        assert_eq!(signature.len(), public.signature_len());
+        assert_eq!(public.verify(&[data], &signature), Ok(()));
+        assert!(public.verify(&[data, b"."], &signature).is_err());
+    }
 }
 
 /// What a descriptor says of files: the same when it is read again, parts side by side, and a playable form that can be read.
@@ -292,6 +320,8 @@ mod tests {
         #[cfg(feature = "descriptor")]
         corpus("descriptor", descriptor);
         corpus("range_set", range_set);
+        #[cfg(feature = "signature")]
+        corpus("signature", signature);
         corpus("verifier", verifier);
     }
 
@@ -301,6 +331,12 @@ mod tests {
         #[test]
         fn any_link(data in proptest::collection::vec(any::<u8>(), 0..300)) {
             link(&data);
+        }
+
+        #[cfg(feature = "signature")]
+        #[test]
+        fn any_signature(code in proptest::sample::select(&[5_u8, 8, 13, 14, 15]), key in proptest::collection::vec(any::<u8>(), 0..300)) {
+            signature(&[&[code][..], &key].concat());
         }
 
         #[test]

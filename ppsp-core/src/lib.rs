@@ -26,6 +26,8 @@ mod memory;
 mod metadata;
 mod proven;
 mod range_set;
+#[cfg(feature = "signature")]
+pub mod signature;
 mod store;
 mod time;
 mod tree;

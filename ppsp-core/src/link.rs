@@ -148,7 +148,7 @@ impl fmt::Display for Link {
             write!(f, "/{}", utf8_percent_encode(name, NAME))?;
         }
         let mut separator = '?';
-        let mut pair = |key: &str, value: &dyn fmt::Display| {
+        let mut pair = |key: &str, value: &dyn fmt::Display| -> fmt::Result {
             write!(f, "{separator}{key}={value}")?;
             separator = '&';
             Ok(())

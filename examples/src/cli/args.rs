@@ -96,6 +96,9 @@ pub enum Command {
         /// The link: ppsp:…
         link: String,
     },
+    /// Make the key of a live channel, or say what one is
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Run a Portal: users, catalogue, tokens
     #[command(after_help = EXIT_CODES)]
     Portal(PortalArgs),
@@ -631,6 +634,41 @@ impl SessionsCommand {
         let (Self::List { at, .. } | Self::Revoke { at, .. }) = self;
         at
     }
+}
+
+/// What can be done with keys of live channels.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key: who has the file can send in the channel, and nobody else
+    #[command(after_help = EXIT_CODES)]
+    New {
+        /// With which it signs
+        #[arg(short, long, env = set("PPSP_ALGORITHM"), value_enum, default_value_t, value_name = "ALGORITHM")]
+        algorithm: KeyAlgorithm,
+        /// File to write, which must not be there (PEM, PKCS #8, for its owner only)
+        #[arg(short, long, env = set("PPSP_OUTPUT"), value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Say which channel a key is for
+    #[command(after_help = EXIT_CODES)]
+    Show {
+        /// The key (PEM, PKCS #8), of 'ppsp key new' or 'openssl genpkey'
+        file: PathBuf,
+    },
+}
+
+/// Keys that `key new` makes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum KeyAlgorithm {
+    /// ECDSA on P-256 with SHA-256, which every implementation of RFC 7574 verifies.
+    #[default]
+    P256,
+    /// ECDSA on P-384 with SHA-384.
+    P384,
+    /// RSA of 2048 bits with SHA-256.
+    Rsa2048,
+    /// Ed25519: the cheapest.
+    Ed25519,
 }
 
 /// What can be done with trackers.

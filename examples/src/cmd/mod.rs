@@ -9,6 +9,7 @@ mod demo;
 mod gateway;
 mod get;
 mod info;
+mod key;
 mod login;
 mod membership;
 mod metrics;
@@ -125,6 +126,7 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
         }
         Command::Info { link } => info::run(&link, out),
         Command::Verify { file, link } => verify::run(file, &link, out).await,
+        Command::Key(command) => key::run(&command, out),
         Command::Portal(args) => portal::run(args, out).await,
         Command::Tracker(args) => tracker::run(args, out).await,
         Command::Demo(args) => demo::run(args, out).await,

@@ -107,6 +107,13 @@ impl Place {
     }
 }
 
+/// Is there a program `openssl`? In CI its absence is a failure.
+pub fn has_openssl() -> bool {
+    let here = Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok();
+    assert!(here || std::env::var_os("CI").is_none(), "openssl is not here");
+    here
+}
+
 /// Runs a command to its end.
 pub fn run(command: Command) -> Ended {
     run_with(command, "")
