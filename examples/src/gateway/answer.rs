@@ -1,20 +1,24 @@
 //! What the gateway answers.
 
-use std::{fmt::Display, time::Instant};
+use std::{collections::BTreeSet, fmt::Display, ops::Range, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
 use super::{
-    Answered, Content, Gateway, Item,
+    Answered, Content, Gateway, Item, Merged, ROOM_UNIT,
     access::Refused,
+    merged::Trouble,
     range::{Wanted, wanted},
 };
 use crate::{
     cli::exit::{Exit, Failure},
     http::metrics_page,
-    peer::ReadError,
+    peer::{ReadError, Swarm},
 };
 
 type Answer = Response<Answered>;
@@ -68,6 +72,16 @@ impl Gateway {
             }
             ("status", None) => json_of(&self.status()),
             ("play", Some(id)) => self.play(id).await,
+            ("merged", Some(rest)) => {
+                let (id, name) = rest.split_once('/').unwrap_or((rest, ""));
+                match self.merged(id) {
+                    Some(merged) => self.segment(&merged, name, head).await,
+                    None => sentence(
+                        StatusCode::NOT_FOUND,
+                        "this gateway merges no such layers; ask for the manifest first",
+                    ),
+                }
+            }
             ("mpd", Some(rest)) => self.manifest(rest.split('/').next().unwrap_or_default(), head).await,
             (id, name) => match self.item(id) {
                 Some(item) => self.content(&item, name.unwrap_or_default(), head).await,
@@ -120,8 +134,20 @@ impl Gateway {
         };
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let scheme = if self.0.access.is_https() { "https" } else { "http" };
-        let url = |one: &Representation| Some(format!("{scheme}://{host}/{}/", one.swarm.as_ref()?.metadata.id));
-        match descriptor.to_playable(url) {
+        // Layers that are merged here need no others: players that know nothing of layers take them like any quality.
+        let mut shown = descriptor.clone();
+        let mut merged = BTreeSet::new();
+        for one in descriptor.representations().iter().filter(|one| !one.dependencies.is_empty()) {
+            if one.swarm.as_ref().is_some_and(|swarm| self.merged(&swarm.metadata.id.to_string()).is_some()) {
+                shown.set_independent(&one.id);
+                merged.insert(one.id.clone());
+            }
+        }
+        let url = |one: &Representation| {
+            let place = if merged.contains(&one.id) { "merged/" } else { "" };
+            Some(format!("{scheme}://{host}/{place}{}/", one.swarm.as_ref()?.metadata.id))
+        };
+        match shown.to_playable(url) {
             Ok(xml) => {
                 let mut answer = Response::new(Answered::from(xml));
                 insert(&mut answer, header::CONTENT_TYPE, Descriptor::MEDIA_TYPE.to_owned());
@@ -146,37 +172,76 @@ impl Gateway {
         let Some(file) = item.file(&name, length) else {
             return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
         };
-        let (start, length) = (file.start, file.end - file.start);
+        self.stream(item, swarm, file, begun, head).await
+    }
+
+    /// These bytes of content, while they come.
+    async fn stream(
+        &self,
+        item: &Item,
+        swarm: &Swarm,
+        file: Range<u64>,
+        begun: Instant,
+        head: &http::request::Parts,
+    ) -> Answer {
+        let start = file.start;
         // A swarm has one content for ever.
         let tag = format!("\"{}-{start}\"", item.id);
-        let (status, from, end) = match wanted(&head.headers, length, &tag) {
-            Wanted::All => (StatusCode::OK, 0, length),
-            Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from, end),
-            Wanted::Nothing => {
-                let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("it has {length} bytes"));
-                insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
-                return answer;
-            }
+        let (mut answer, part) = match promise(head, file.end - start, tag, &item.mime) {
+            Ok(promised) => promised,
+            Err(refused) => return refused,
         };
-        let mut answer = Response::new(Answered::from(String::new()));
-        *answer.status_mut() = status;
-        insert(&mut answer, header::CONTENT_TYPE, item.mime.clone());
-        insert(&mut answer, header::CONTENT_LENGTH, (end - from).to_string());
-        insert(&mut answer, header::ETAG, tag);
-        answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if status == StatusCode::PARTIAL_CONTENT {
-            insert(&mut answer, header::CONTENT_RANGE, format!("bytes {from}-{}/{length}", end - 1));
-        }
-        if head.method == Method::HEAD || from == end {
+        if head.method == Method::HEAD || part.is_empty() {
             return answer;
         }
-        let mut reader = swarm.reader(start + from, start + end, self.0.patience);
+        let mut reader = swarm.reader(start + part.start, start + part.end, self.0.patience);
         // Only now it is certain that there is something to promise.
         if let Err(error) = reader.ready().await {
             return no_content(&error);
         }
         self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
-        *answer.body_mut() = Answered::Content(Content::new(reader, end - from, self.0.metrics.clone()));
+        *answer.body_mut() = Answered::Content(Content::new(reader, part.end - part.start, self.0.metrics.clone()));
+        answer
+    }
+
+    /// A segment of layers as one.
+    async fn segment(&self, merged: &Merged, name: &str, head: &http::request::Parts) -> Answer {
+        let begun = Instant::now();
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        let (Some(top), Some(base), Some(number)) = (merged.top(), merged.base(), merged.number(&name)) else {
+            return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
+        };
+        let (peer, cache, patience) = (&self.0.peer, &self.0.cache, self.0.patience);
+        if number == 0 {
+            // What a decoder has to know beforehand is the same for all layers.
+            return match (base.open(peer, cache).await, base.parts().first()) {
+                (Ok(swarm), Some(init)) => self.stream(base, swarm, init.range.clone(), begun, head).await,
+                (Ok(_), None) => sentence(StatusCode::NOT_FOUND, "the content has no file of this name"),
+                (Err(failure), _) => refuse_for(&failure),
+            };
+        }
+        // The layers, and as much again for what is made of them.
+        let units = (merged.length(number) * 2).div_ceil(ROOM_UNIT);
+        let room = Arc::clone(&self.0.room).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
+        let Ok(Ok(room)) = timeout(patience, room).await else {
+            let sorry = "more segments of layers are asked for than are put together at a time; try again";
+            return sentence(StatusCode::SERVICE_UNAVAILABLE, sorry);
+        };
+        let together = match merged.segment(number, peer, cache, patience, &self.0.metrics).await {
+            Ok(together) => together,
+            Err(Trouble::Open(failure)) => return refuse_for(&failure),
+            Err(Trouble::Read(error)) => return no_content(&error),
+        };
+        self.0.metrics.merged(together.layers == merged.layers());
+        self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
+        // With other layers it is something else.
+        let tag = format!("\"{}-{number}-{}\"", top.id, together.layers);
+        let (mut answer, part) = match promise(head, together.bytes.len() as u64, tag, &top.mime) {
+            Ok(promised) => promised,
+            Err(refused) => return refused,
+        };
+        let bytes = Bytes::from_owner(Held { bytes: together.bytes, _room: room });
+        *answer.body_mut() = Answered::from(bytes.slice(part.start as usize..part.end as usize));
         answer
     }
 
@@ -214,6 +279,41 @@ impl Gateway {
 
 /// Runs of held bytes that a status tells.
 const MOST_RUNS: usize = 1000;
+
+/// A segment in memory, as long as somebody is sent it.
+struct Held {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// An answer without its body yet, and the bytes that it is to have, of something of this length; or why there is none.
+fn promise(head: &http::request::Parts, length: u64, tag: String, mime: &str) -> Result<(Answer, Range<u64>), Answer> {
+    let (status, part) = match wanted(&head.headers, length, &tag) {
+        Wanted::All => (StatusCode::OK, 0..length),
+        Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from..end),
+        Wanted::Nothing => {
+            let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("it has {length} bytes"));
+            insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
+            return Err(answer);
+        }
+    };
+    let mut answer = Response::new(Answered::from(String::new()));
+    *answer.status_mut() = status;
+    insert(&mut answer, header::CONTENT_TYPE, mime.to_owned());
+    insert(&mut answer, header::CONTENT_LENGTH, (part.end - part.start).to_string());
+    insert(&mut answer, header::ETAG, tag);
+    answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        insert(&mut answer, header::CONTENT_RANGE, format!("bytes {}-{}/{length}", part.start, part.end - 1));
+    }
+    Ok((answer, part))
+}
 
 /// For pages of other origins (Fetch standard, CORS): they may ask for ranges, and may ask here at all.
 fn preflight() -> Answer {

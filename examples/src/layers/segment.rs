@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use mp4_atom::{Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, TrunEntry};
 
 use super::{
@@ -73,6 +75,12 @@ impl<'a> Segment<'a> {
     /// When the last sample is over.
     pub fn end(&self) -> u64 {
         self.samples.last().map_or(self.start, |last| last.time.saturating_add(last.duration.into()))
+    }
+
+    /// How long all of it is shown.
+    pub fn duration(&self, track: &Track) -> Duration {
+        let seconds = (self.end() - self.start) as f64 / f64::from(track.timescale);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// The segment as one fragment of this track.
