@@ -1,27 +1,19 @@
 //! What the gateway answers.
 
-use std::{collections::BTreeSet, fmt::Display, ops::Range, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt::Display, ops::Range, time::Instant};
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
-
-use super::{
-    Answered, Content, Gateway, Item, Merged, ROOM_UNIT,
-    access::Refused,
-    merged::Trouble,
-    range::{Wanted, wanted},
-};
+use super::{Answered, Content, Gateway, Item, access::Refused, range::promise};
 use crate::{
     cli::exit::{Exit, Failure},
     http::metrics_page,
     peer::{ReadError, Swarm},
 };
 
-type Answer = Response<Answered>;
+pub(super) type Answer = Response<Answered>;
 
 impl Gateway {
     /// Answers a request.
@@ -176,7 +168,7 @@ impl Gateway {
     }
 
     /// These bytes of content, while they come.
-    async fn stream(
+    pub(super) async fn stream(
         &self,
         item: &Item,
         swarm: &Swarm,
@@ -187,10 +179,7 @@ impl Gateway {
         let start = file.start;
         // A swarm has one content for ever.
         let tag = format!("\"{}-{start}\"", item.id);
-        let (mut answer, part) = match promise(head, file.end - start, tag, &item.mime) {
-            Ok(promised) => promised,
-            Err(refused) => return refused,
-        };
+        let (mut answer, part) = promise(head, file.end - start, tag, &item.mime);
         if head.method == Method::HEAD || part.is_empty() {
             return answer;
         }
@@ -201,47 +190,6 @@ impl Gateway {
         }
         self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
         *answer.body_mut() = Answered::Content(Content::new(reader, part.end - part.start, self.0.metrics.clone()));
-        answer
-    }
-
-    /// A segment of layers as one.
-    async fn segment(&self, merged: &Merged, name: &str, head: &http::request::Parts) -> Answer {
-        let begun = Instant::now();
-        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-        let (Some(top), Some(base), Some(number)) = (merged.top(), merged.base(), merged.number(&name)) else {
-            return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
-        };
-        let (peer, cache, patience) = (&self.0.peer, &self.0.cache, self.0.patience);
-        if number == 0 {
-            // What a decoder has to know beforehand is the same for all layers.
-            return match (base.open(peer, cache).await, base.parts().first()) {
-                (Ok(swarm), Some(init)) => self.stream(base, swarm, init.range.clone(), begun, head).await,
-                (Ok(_), None) => sentence(StatusCode::NOT_FOUND, "the content has no file of this name"),
-                (Err(failure), _) => refuse_for(&failure),
-            };
-        }
-        // The layers, and as much again for what is made of them.
-        let units = (merged.length(number) * 2).div_ceil(ROOM_UNIT);
-        let room = Arc::clone(&self.0.room).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
-        let Ok(Ok(room)) = timeout(patience, room).await else {
-            let sorry = "more segments of layers are asked for than are put together at a time; try again";
-            return sentence(StatusCode::SERVICE_UNAVAILABLE, sorry);
-        };
-        let together = match merged.segment(number, peer, cache, patience, &self.0.metrics).await {
-            Ok(together) => together,
-            Err(Trouble::Open(failure)) => return refuse_for(&failure),
-            Err(Trouble::Read(error)) => return no_content(&error),
-        };
-        self.0.metrics.merged(together.layers == merged.layers());
-        self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
-        // With other layers it is something else.
-        let tag = format!("\"{}-{number}-{}\"", top.id, together.layers);
-        let (mut answer, part) = match promise(head, together.bytes.len() as u64, tag, &top.mime) {
-            Ok(promised) => promised,
-            Err(refused) => return refused,
-        };
-        let bytes = Bytes::from_owner(Held { bytes: together.bytes, _room: room });
-        *answer.body_mut() = Answered::from(bytes.slice(part.start as usize..part.end as usize));
         answer
     }
 
@@ -280,41 +228,6 @@ impl Gateway {
 /// Runs of held bytes that a status tells.
 const MOST_RUNS: usize = 1000;
 
-/// A segment in memory, as long as somebody is sent it.
-struct Held {
-    bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// An answer without its body yet, and the bytes that it is to have, of something of this length; or why there is none.
-fn promise(head: &http::request::Parts, length: u64, tag: String, mime: &str) -> Result<(Answer, Range<u64>), Answer> {
-    let (status, part) = match wanted(&head.headers, length, &tag) {
-        Wanted::All => (StatusCode::OK, 0..length),
-        Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from..end),
-        Wanted::Nothing => {
-            let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("it has {length} bytes"));
-            insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
-            return Err(answer);
-        }
-    };
-    let mut answer = Response::new(Answered::from(String::new()));
-    *answer.status_mut() = status;
-    insert(&mut answer, header::CONTENT_TYPE, mime.to_owned());
-    insert(&mut answer, header::CONTENT_LENGTH, (part.end - part.start).to_string());
-    insert(&mut answer, header::ETAG, tag);
-    answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if status == StatusCode::PARTIAL_CONTENT {
-        insert(&mut answer, header::CONTENT_RANGE, format!("bytes {}-{}/{length}", part.start, part.end - 1));
-    }
-    Ok((answer, part))
-}
-
 /// For pages of other origins (Fetch standard, CORS): they may ask for ranges, and may ask here at all.
 fn preflight() -> Answer {
     let mut answer = Response::new(Answered::from(String::new()));
@@ -347,7 +260,7 @@ fn refuse(refused: Refused) -> Answer {
 }
 
 /// What came of asking the Portal, or of opening a swarm.
-fn refuse_for(failure: &Failure) -> Answer {
+pub(super) fn refuse_for(failure: &Failure) -> Answer {
     let status = match failure.exit {
         Exit::Usage => StatusCode::NOT_FOUND,
         Exit::Refused => StatusCode::FORBIDDEN,
@@ -358,7 +271,7 @@ fn refuse_for(failure: &Failure) -> Answer {
 }
 
 /// RFC 9110 §15.6.3: those behind us did not give what was asked for.
-fn no_content(error: &ReadError) -> Answer {
+pub(super) fn no_content(error: &ReadError) -> Answer {
     let status = match error {
         ReadError::Nobody { .. } => StatusCode::BAD_GATEWAY,
         ReadError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -366,7 +279,7 @@ fn no_content(error: &ReadError) -> Answer {
     sentence(status, error)
 }
 
-fn sentence(status: StatusCode, text: impl Display) -> Answer {
+pub(super) fn sentence(status: StatusCode, text: impl Display) -> Answer {
     let mut answer = Response::new(Answered::from(format!("{text}\n")));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -379,7 +292,7 @@ fn json_of(value: &Value) -> Answer {
     answer
 }
 
-fn insert(answer: &mut Answer, name: header::HeaderName, value: String) {
+pub(super) fn insert(answer: &mut Answer, name: header::HeaderName, value: String) {
     if let Ok(value) = value.parse() {
         answer.headers_mut().insert(name, value);
     }

@@ -1,43 +1,23 @@
-//! Layers as one: segments of a base and of what stands on it are put together, for players that know nothing of layers.
+//! Which layers are put together, for players that know nothing of layers: how that is done is in `together`.
 //!
 //! Merged are layers whose segments are files of their own, in MP4 and of one codec. How long a merged segment is, is known only when
 //! its layers are here: where segments are ranges of one file no manifest could say where they are, and `dependencyId` stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 use ppsp_core::descriptor::{Descriptor, Part, Representation, Resources};
-use tokio::time::{Instant, timeout_at};
 
-use super::{Item, metrics::Metrics};
-use crate::{
-    cli::exit::Failure,
-    layers::{Segment, Track, Unreadable, merge},
-    peer::{Peer, ReadError, Reader},
-};
+use super::Item;
+use crate::layers::{Segment, Track};
 
 /// The layers of one Representation.
 #[derive(Debug)]
 pub(super) struct Merged {
     /// The base first.
     layers: Vec<Arc<Item>>,
-}
-
-/// A segment for a player.
-pub(super) struct Together {
-    pub(super) bytes: Vec<u8>,
-    /// Of how many layers it is.
-    pub(super) layers: usize,
-}
-
-/// Why there is not even the base.
-pub(super) enum Trouble {
-    Open(Failure),
-    Read(ReadError),
 }
 
 impl Merged {
@@ -78,9 +58,9 @@ impl Merged {
         self.layers.first()
     }
 
-    /// How many layers there are.
-    pub(super) fn layers(&self) -> usize {
-        self.layers.len()
+    /// All layers, the base first.
+    pub(super) fn layers(&self) -> &[Arc<Item>] {
+        &self.layers
     }
 
     /// Which segment has this name; 0 is the initialization segment.
@@ -92,48 +72,6 @@ impl Merged {
     pub(super) fn length(&self, number: usize) -> u64 {
         let parts = self.layers.iter().filter_map(|item| item.parts().get(number));
         parts.map(length).fold(0, u64::saturating_add)
-    }
-
-    /// A segment of what came in time: the base, for which a player waits as long as for anything, and what is above it, for which it waits
-    /// half as long as the segment lasts, so that it never falls behind.
-    pub(super) async fn segment(
-        &self,
-        number: usize,
-        peer: &Peer,
-        cache: &Path,
-        patience: Duration,
-        metrics: &Metrics,
-    ) -> Result<Together, Trouble> {
-        let mut layers = Vec::new();
-        for item in &self.layers {
-            // All are asked for at once. What is above waits for its base in the peer.
-            match Layer::open(item, number, peer, cache, patience).await {
-                Ok(layer) => layers.push(layer),
-                Err(failure) if layers.is_empty() => return Err(Trouble::Open(failure)),
-                Err(failure) => {
-                    tracing::warn!("a layer cannot be opened: {}", failure.message);
-                    break;
-                }
-            }
-        }
-        let mut layers = layers.into_iter();
-        let mut came = Vec::new();
-        if let Some(base) = layers.next() {
-            came.push(base.read(metrics).await.map_err(Trouble::Read)?);
-        }
-        let lasts = came.first().map_or(Duration::ZERO, Bytes::duration);
-        let until = Instant::now() + (lasts / 2).min(patience);
-        for layer in layers {
-            match timeout_at(until, layer.read(metrics)).await {
-                Ok(Ok(bytes)) => came.push(bytes),
-                Ok(Err(error)) => {
-                    tracing::debug!("a layer does not come: {error}");
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        Ok(together(came))
     }
 
     /// Is no segment longer than what is held in memory, and does each layer have all of them?
@@ -157,72 +95,80 @@ fn length(part: &Part) -> u64 {
     part.range.end - part.range.start
 }
 
-/// A layer that is being read.
-struct Layer {
-    init: Reader,
-    media: Reader,
-}
+#[cfg(test)]
+mod tests {
+    use ppsp_core::{Hash, SwarmMetadata};
 
-/// What was read of a layer: its initialization segment, and a media segment.
-struct Bytes {
-    init: Vec<u8>,
-    media: Vec<u8>,
-}
+    use super::*;
+    use crate::peer::Sources;
 
-impl Layer {
-    async fn open(item: &Item, number: usize, peer: &Peer, cache: &Path, patience: Duration) -> Result<Self, Failure> {
-        let swarm = item.open(peer, cache).await?;
-        let reader = |number: usize| {
-            let range = item.parts().get(number).map_or(0..0, |part| part.range.clone());
-            swarm.reader(range.start, range.end, patience)
+    /// Which layers of a set are merged whose two Representations consist of these, each file so long.
+    fn merged(base: &str, more: &str, codecs: &str, length: u64) -> usize {
+        let one = |id: &str, rest: &str, inside: &str| {
+            format!("<Representation id='{id}' bandwidth='1' mimeType='video/mp4' {rest}>{inside}</Representation>")
         };
-        Ok(Self { init: reader(0), media: reader(number) })
-    }
-
-    async fn read(self, metrics: &Metrics) -> Result<Bytes, ReadError> {
-        Ok(Bytes { init: all_of(self.init, metrics).await?, media: all_of(self.media, metrics).await? })
-    }
-}
-
-async fn all_of(mut reader: Reader, metrics: &Metrics) -> Result<Vec<u8>, ReadError> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = reader.next().await? {
-        metrics.read(&piece, true);
-        bytes.extend_from_slice(&piece.bytes);
-    }
-    Ok(bytes)
-}
-
-impl Bytes {
-    fn parse(&self) -> Result<(Track, Segment<'_>), Unreadable> {
-        let track = Track::read(&self.init)?;
-        let segment = Segment::read(&self.media, &track)?;
-        Ok((track, segment))
-    }
-
-    /// How long it is shown; none where that cannot be told.
-    fn duration(&self) -> Duration {
-        self.parse().map_or(Duration::ZERO, |(track, segment)| segment.duration(&track))
-    }
-}
-
-/// What came as one segment; where it does not go together the base alone, which is one by itself.
-fn together(came: Vec<Bytes>) -> Together {
-    let layers = came.len();
-    let merged = || {
-        let parsed: Vec<_> = came.iter().map(Bytes::parse).collect::<Result<_, _>>()?;
-        let Some((track, _)) = parsed.first() else { return Err(Unreadable::Missing("moof")) };
-        if !parsed.iter().all(|(other, _)| other.is_like(track)) {
-            return Err(Unreadable::Different);
+        let xml = format!(
+            "<MPD type='static' mediaPresentationDuration='PT3S'><Period><AdaptationSet>{}{}</AdaptationSet></Period></MPD>",
+            one("base", "codecs='avc1.4d400b'", base),
+            one("more", &format!("codecs='{codecs}' dependencyId='base'"), more)
+        );
+        let mut set = Descriptor::parse(xml.as_bytes()).unwrap();
+        let mut items = BTreeMap::new();
+        for (at, resources) in set.resources().unwrap().iter().enumerate() {
+            let id = &resources.representation;
+            let lengths: Vec<u64> =
+                resources.files().iter().enumerate().map(|(at, _)| if at == 0 { 30 } else { length }).collect();
+            let root = Hash::from_bytes(&[at as u8; 32]).unwrap();
+            let length = Some(lengths.iter().sum());
+            set.set_swarm(id, &SwarmMetadata { content_length: length, ..SwarmMetadata::of_root(&root) }, None);
+            set.set_parts(id, &lengths).unwrap();
+            let link = set.link(&set.representations()[at]).unwrap();
+            let item = Item::new(link, None, Some(set.parts(id).unwrap()), Sources::default());
+            items.insert(item.id.clone(), Arc::new(item));
         }
-        let segments: Vec<_> = parsed.iter().map(|(_, segment)| segment.clone()).collect();
-        merge(&segments)?.write(track)
-    };
-    if layers > 1 {
-        match merged() {
-            Ok(bytes) => return Together { bytes, layers },
-            Err(error) => tracing::warn!("layers do not go together: {error}"),
+        let all = Merged::all(&set, &items);
+        if let Some(merged) = all.values().next() {
+            assert_eq!((merged.layers().len(), merged.base().unwrap().parts().len()), (2, 4));
+            assert_eq!(
+                (merged.number("more-0"), merged.number("more-2"), merged.number("base-2")),
+                (Some(0), Some(2), None)
+            );
+            assert_eq!((merged.length(0), merged.length(1), merged.length(9)), (60, 2 * length, 0));
+        }
+        all.len()
+    }
+
+    #[test]
+    fn merged_is_what_consists_of_files_that_go_together() {
+        const CODECS: &str = "avc1.4d400b";
+        let template = |id: &str| {
+            format!(
+                "<SegmentTemplate initialization='{id}-0' media='{id}-$Number$'><SegmentTimeline><S d='1' r='2'/>\
+                 </SegmentTimeline></SegmentTemplate>"
+            )
+        };
+        let list = |id: &str, segments: usize| {
+            let urls: String = (1..=segments).map(|n| format!("<SegmentURL media='{id}-{n}'/>")).collect();
+            format!("<SegmentList duration='1'><Initialization sourceURL='{id}-0'/>{urls}</SegmentList>")
+        };
+        let ranges = |id: &str| {
+            let urls: String = (1..=3).map(|n| format!("<SegmentURL mediaRange='{n}0-{n}9'/>")).collect();
+            format!(
+                "<BaseURL>{id}</BaseURL><SegmentList duration='1'><Initialization range='0-9'/>{urls}</SegmentList>"
+            )
+        };
+        let indexed = |id: &str| format!("<BaseURL>{id}</BaseURL><SegmentBase indexRange='0-9'/>");
+        assert_eq!(merged(&template("base"), &template("more"), CODECS, 100), 1);
+        assert_eq!(merged(&list("base", 3), &template("more"), CODECS, 100), 1);
+        assert_eq!(merged(&template("base"), &list("more", 3), CODECS, Segment::MAX_LEN / 2), 1);
+        for (base, more, codecs, length) in [
+            (template("base"), template("more"), "svc1.56401e", 100),
+            (template("base"), list("more", 4), CODECS, 100),
+            (template("base"), template("more"), CODECS, Segment::MAX_LEN / 2 + 1),
+            (ranges("base"), ranges("more"), CODECS, 100),
+            (indexed("base"), indexed("more"), CODECS, 100),
+        ] {
+            assert_eq!(merged(&base, &more, codecs, length), 0, "{base} {more} {codecs} {length}");
         }
     }
-    Together { bytes: came.into_iter().next().map(|base| base.media).unwrap_or_default(), layers: 1 }
 }

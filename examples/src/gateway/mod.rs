@@ -1,7 +1,8 @@
 //! Content of swarms over HTTP, for players: `GET /<swarm>[/<name>]` while it comes, with ranges.
 //!
 //! One idea a file: [`Access`] says who may ask, `range` which bytes are meant, [`Item`] is what can be asked for, `body` sends
-//! content while it comes, `merged` puts layers together, `answer` says all of this. What is asked for is fetched by a [`Peer`], whose readers
+//! content while it comes, `merged` tells which layers are one to players, `together` makes them one, `answer` says all of
+//! this. What is asked for is fetched by a [`Peer`], whose readers
 //! decide what comes first.
 
 mod access;
@@ -11,6 +12,7 @@ mod library;
 mod merged;
 mod metrics;
 mod range;
+mod together;
 
 use std::{
     collections::BTreeMap,

@@ -453,7 +453,7 @@ fn two_layers() -> [Layer; 2] {
 }
 
 /// The names that each Representation refers to.
-fn names(descriptor: &Descriptor) -> Vec<(alloc::string::String, alloc::string::String)> {
+fn names(descriptor: &Descriptor) -> Vec<(String, String)> {
     let joined = |one: Resources| {
         let names: Vec<_> = one.references.iter().map(|reference| reference.name.as_str()).collect();
         (one.representation.clone(), names.join(" "))
