@@ -117,7 +117,7 @@ mod tests {
         for (at, resources) in set.resources().unwrap().iter().enumerate() {
             let id = &resources.representation;
             let lengths: Vec<u64> =
-                resources.files().iter().enumerate().map(|(at, _)| if at == 0 { 30 } else { length }).collect();
+                resources.files().iter().enumerate().map(|(at, _)| if at == 0 { 40 } else { length }).collect();
             let root = Hash::from_bytes(&[at as u8; 32]).unwrap();
             let length = Some(lengths.iter().sum());
             set.set_swarm(id, &SwarmMetadata { content_length: length, ..SwarmMetadata::of_root(&root) }, None);
@@ -133,7 +133,7 @@ mod tests {
                 (merged.number("more-0"), merged.number("more-2"), merged.number("base-2")),
                 (Some(0), Some(2), None)
             );
-            assert_eq!((merged.length(0), merged.length(1), merged.length(9)), (60, 2 * length, 0));
+            assert_eq!((merged.length(0), merged.length(1), merged.length(9)), (80, 2 * length, 0));
         }
         all.len()
     }

@@ -100,19 +100,24 @@ impl Together {
         }
         let mut layers = layers.into_iter();
         let mut came = Vec::new();
-        if let Some(base) = layers.next() {
+        if let Some(mut base) = layers.next() {
             came.push(base.read(metrics).await.map_err(Trouble::Read)?);
         }
         let lasts = came.first().map_or(Duration::ZERO, Read::duration);
         let until = Instant::now() + (lasts / 2).min(*patience);
-        for layer in layers {
-            match timeout_at(until.into(), layer.read(metrics)).await {
-                Ok(Ok(bytes)) => came.push(bytes),
-                Ok(Err(error)) => {
-                    tracing::debug!("a layer does not come: {error}");
-                    break;
+        let mut in_time = true;
+        for mut layer in layers {
+            let read = if in_time { timeout_at(until.into(), layer.read(metrics)).await.ok() } else { None };
+            match read {
+                Some(Ok(read)) => came.push(read),
+                failed => {
+                    if let Some(Err(error)) = failed {
+                        tracing::debug!("a layer does not come: {error}");
+                    }
+                    // A line that has no time for this segment may have some for the next one.
+                    layer.media.skip();
+                    in_time = false;
                 }
-                Err(_) => break,
             }
         }
         Ok(Self::made_of(came))
@@ -162,12 +167,12 @@ impl Layer {
         Ok(Self { init: reader(0), media: reader(number) })
     }
 
-    async fn read(self, metrics: &Metrics) -> Result<Read, ReadError> {
-        Ok(Read { init: all_of(self.init, metrics).await?, media: all_of(self.media, metrics).await? })
+    async fn read(&mut self, metrics: &Metrics) -> Result<Read, ReadError> {
+        Ok(Read { init: all_of(&mut self.init, metrics).await?, media: all_of(&mut self.media, metrics).await? })
     }
 }
 
-async fn all_of(mut reader: Reader, metrics: &Metrics) -> Result<Vec<u8>, ReadError> {
+async fn all_of(reader: &mut Reader, metrics: &Metrics) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     while let Some(piece) = reader.next().await? {
         metrics.read(&piece, true);
