@@ -17,6 +17,7 @@ use common::{
 };
 use ppsp_core::descriptor::Descriptor;
 use ppsp_examples::layers::{Segment, Track, merge};
+use serde_json::Value;
 
 /// Is there an ffmpeg? In CI there has to be.
 fn has_ffmpeg() -> bool {
@@ -28,14 +29,14 @@ fn has_ffmpeg() -> bool {
     there
 }
 
-/// Three seconds of 24 pictures each, every other one of which nobody needs, with this encoder and this form of manifest.
-fn make_set(dir: &Path, encoder: &str, form: &str) {
+/// So many seconds of 24 pictures each, with these options of the encoder and this form of manifest.
+fn make_set(dir: &Path, seconds: u32, encoder: &str, form: &str) {
     fs::create_dir_all(dir).unwrap();
-    let input = "-y -loglevel error -f lavfi -i testsrc2=size=160x90:rate=24 -f lavfi -i sine=frequency=330 -t 3 -map 0:v -map 1:a \
+    let input = "-y -loglevel error -f lavfi -i testsrc2=size=160x90:rate=24 -f lavfi -i sine=frequency=330 -map 0:v -map 1:a \
                  -c:v libx264 -preset ultrafast -g 24 -keyint_min 24 -sc_threshold 0 -b:v 200k -c:a aac -b:a 48k";
     let mut command = Command::new("ffmpeg");
     command.args(input.split_whitespace()).args(encoder.split_whitespace()).args(form.split_whitespace());
-    let made = command.arg("manifest.mpd").current_dir(dir).output().unwrap();
+    let made = command.args(["-t", &seconds.to_string(), "manifest.mpd"]).current_dir(dir).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
@@ -91,7 +92,7 @@ fn what_is_split_is_together_what_it_was() {
         ("single", "-f dash -seg_duration 1 -single_file 1"),
     ] {
         let dir = place.path(name);
-        make_set(&dir, LAYERED, form);
+        make_set(&dir, 3, LAYERED, form);
         let ended = place.run(["split", &format!("{name}/manifest.mpd"), "--json"]);
         ended.succeeded();
         let told = ended.event("split");
@@ -149,7 +150,7 @@ fn an_indexed_file_is_split() {
     }
     let place = Place::new();
     let dir = place.path("set");
-    make_set(&dir, LAYERED, TIMELINE);
+    make_set(&dir, 3, LAYERED, TIMELINE);
     // The video of it as one file with an index.
     let inputs = files(&dir.join("manifest.mpd"), "0");
     let whole = joined(&inputs, &dir.join("whole.mp4"));
@@ -176,7 +177,7 @@ fn what_cannot_be_split_is_said() {
         return;
     }
     let place = Place::new();
-    make_set(&place.path("set"), "-bf 0", TIMELINE);
+    make_set(&place.path("set"), 3, "-bf 0", TIMELINE);
     let ended = place.run(["split", "set/manifest.mpd"]);
     ended.failed(
         2,
@@ -187,6 +188,19 @@ fn what_cannot_be_split_is_said() {
         made.filter(|name| name.to_string_lossy().contains("lay") || name.to_string_lossy().contains("spl")).collect();
     assert!(made.is_empty(), "{made:?}");
     place.run(["split", "none.mpd"]).failed(1, &["none.mpd"]);
+}
+
+/// A media server with layers, and what they are called in the catalogue. Alice is signed in.
+fn publish(system: &System, more: &[&str]) -> (Ppsp, String) {
+    system.place.run(["split", "set/manifest.mpd"]).succeeded();
+    let (url, pin) = (&system.portal.url, &system.portal.pin);
+    let args = ["publish", "--dash", "set/layers.mpd", "--portal", url, "--user", "media", "--pin", pin];
+    let args = args.iter().chain(&["--allow", "alice", "--listen", "127.0.0.1:0"]).chain(more);
+    let mut server = system.begin("media", &args.copied().collect::<Vec<_>>(), MEDIA);
+    let id = server.event("published")["id"].as_str().unwrap().to_owned();
+    server.event("listening");
+    system.log_in("alice", ALICE).succeeded();
+    (server, id)
 }
 
 fn gateway(system: &System, more: &[&str]) -> (Ppsp, SocketAddr) {
@@ -212,16 +226,8 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
     }
     let system = System::start();
     let place = &system.place;
-    make_set(&place.path("set"), LAYERED, TIMELINE);
-    place.run(["split", "set/manifest.mpd"]).succeeded();
-    let (url, pin) = (&system.portal.url, &system.portal.pin);
-    let args = ["publish", "--dash", "set/layers.mpd", "--portal", url, "--user", "media", "--pin", pin];
-    let args: Vec<&str> = args.into_iter().chain(["--allow", "alice", "--listen", "127.0.0.1:0"]).collect();
-    let mut server = system.begin("media", &args, MEDIA);
-    let id = server.event("published")["id"].as_str().unwrap().to_owned();
-    server.event("listening");
-    system.log_in("alice", ALICE).succeeded();
-
+    make_set(&place.path("set"), 3, LAYERED, TIMELINE);
+    let (server, id) = publish(&system, &[]);
     let (first, addr) = gateway(&system, &["--cache", "cache"]);
     let mut player = Player::to(addr);
     let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
@@ -309,4 +315,54 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
     assert!(alone.status == 200 && alone.body == place.read("set/layers/0-base-2.m4s"));
     assert_ne!(alone.header("etag"), part.header("etag"));
     assert!(fewer(&mut player) >= 4, "three segments that were played, and this one");
+}
+
+#[test]
+fn the_base_of_later_segments_comes_before_what_is_above() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let system = System::start();
+    let place = &system.place;
+    make_set(&place.path("set"), 8, LAYERED, TIMELINE);
+    let (_server, id) = publish(&system, &["--upload-limit", "64KiB/s"]);
+    let (_gateway, addr) = gateway(&system, &["--cache", "cache"]);
+    let mut player = Player::to(addr);
+    let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
+    let [base, merged, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
+    let swarms = [base, merged].map(|path| path.trim_start_matches("/merged").trim_matches('/').to_owned());
+    // Where segments end in each swarm, the initialization segment first.
+    let ends = ["base", "more"].map(|name| {
+        let files = files(&place.path("set/layers.mpd"), &format!("0-{name}"));
+        let mut end = 0;
+        let ends = files.iter().map(|file| {
+            end += fs::metadata(file).unwrap().len();
+            end
+        });
+        ends.collect::<Vec<_>>()
+    });
+    // Up to which byte a swarm has all, and which is the last that it has.
+    let held = |player: &mut Player, swarm: &str| {
+        let status: Value = serde_json::from_slice(&player.ask("GET", "/status", &[]).body).unwrap();
+        let swarm = status["swarms"].as_array().unwrap().iter().find(|one| one["swarm"] == *swarm);
+        let runs = swarm.map(|swarm| swarm["held"].clone()).unwrap_or_default();
+        let runs: Vec<(u64, u64)> = serde_json::from_value(runs).unwrap_or_default();
+        let whole = runs.first().filter(|run| run.0 == 0).map_or(0, |run| run.1);
+        (whole, runs.last().map_or(0, |run| run.1))
+    };
+    let end = Instant::now() + PATIENCE;
+    // The player stays where it is. What it needs now is the first segment, then the second.
+    loop {
+        let first = player.ask("GET", &format!("{merged}layers/0-more-1.m4s"), &[]);
+        assert_eq!(first.status, 200, "{}", first.text());
+        let (_, above) = held(&mut player, &swarms[1]);
+        // This is as it was before, or more.
+        let (below, _) = held(&mut player, &swarms[0]);
+        // A chunk at the edge is of both segments.
+        if above > ends[1][2] + 1024 {
+            assert!(below >= ends[0][5], "{above} bytes of {:?} above {below} of {:?}", ends[1], ends[0]);
+            break;
+        }
+        assert!(Instant::now() < end, "{above} bytes above {below}");
+    }
 }

@@ -27,9 +27,16 @@ impl Above {
         (below.len() == above.len() && above.len() > 1).then(|| Self { base, segments: segments.collect() })
     }
 
-    /// What may be fetched of a window now, in chunks of this size. `held`: how many bytes of the base are here from one on.
-    pub(super) fn allow(&self, window: ChunkRange, chunk_size: u64, held: impl Fn(u64) -> u64) -> Option<ChunkRange> {
-        let first = window.first().saturating_mul(chunk_size);
+    /// What may be fetched now of a window, which begins with this byte, in chunks of this size. `held`: how many bytes of the base are
+    /// here from one on.
+    pub(super) fn allow(
+        &self,
+        first: u64,
+        window: ChunkRange,
+        chunk_size: u64,
+        held: impl Fn(u64) -> u64,
+    ) -> Option<ChunkRange> {
+        // A chunk at the edge is of two segments; what is needed is in the second one where that begins there.
         let now = self.segments.partition_point(|(_, above)| above.end <= first);
         let Some((below, above)) = self.segments.get(now) else { return Some(window) };
         let target = self.segments.get(now + TARGET).or(self.segments.last()).map_or(below.end, |(below, _)| below.end);
@@ -50,15 +57,18 @@ mod tests {
         let segments = (0..20).map(|n| (n * 10..n * 10 + 10, n * 100..n * 100 + 100)).collect();
         let above = Above { base: SwarmId::new([1; 32]).unwrap(), segments };
         let window = ChunkRange::new(250, 900).unwrap();
-        let allow = |have: u64| above.allow(window, 1, |from| have.saturating_sub(from)).unwrap();
+        let allow = |have: u64| above.allow(250, window, 1, |from| have.saturating_sub(from)).unwrap();
         for have in [0, 10, 69] {
             assert_eq!(allow(have), ChunkRange::new(250, 299).unwrap(), "the rest of the third segment, with {have}");
         }
         assert_eq!(allow(70), window, "the third segment of the base and four more");
         let last = ChunkRange::new(1950, 1999).unwrap();
-        assert_eq!(above.allow(last, 1, |_| 9), Some(last), "the one that is needed is");
-        assert_eq!(above.allow(ChunkRange::single(5000), 1, |_| 0), Some(ChunkRange::single(5000)));
+        assert_eq!(above.allow(1950, last, 1, |_| 9), Some(last), "the one that is needed is");
+        assert_eq!(above.allow(5000, ChunkRange::single(5000), 1, |_| 0), Some(ChunkRange::single(5000)));
         // A chunk at the edge is of both segments.
-        assert_eq!(above.allow(ChunkRange::new(0, 50).unwrap(), 30, |_| 0), ChunkRange::new(0, 3));
+        assert_eq!(above.allow(0, ChunkRange::new(0, 50).unwrap(), 30, |_| 0), ChunkRange::new(0, 3));
+        let second = ChunkRange::new(3, 50).unwrap();
+        assert_eq!(above.allow(100, second, 30, |_| 0), ChunkRange::new(3, 6));
+        assert_eq!(above.allow(99, second, 30, |_| 0), Some(ChunkRange::single(3)));
     }
 }
