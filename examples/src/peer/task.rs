@@ -283,11 +283,16 @@ impl Task<'_> {
         if let Some(above) = joined.above.as_ref().filter(|_| wants == Wants::All)
             && let Some(base) = self.joined.values().find(|one| one.shared.metadata.id == above.base)
         {
+            // Who has read a segment to its end reads nothing for a moment.
+            let mut is_far = !windows.is_empty() || base.shared.store.is_finished();
             for ((from, _), window) in places.iter().zip(&mut windows) {
-                let allowed = above.allow(*from, *window, chunk_size, |from| base.shared.store.held_from(from));
-                if let Some(allowed) = allowed.filter(|allowed| allowed != window) {
-                    (*window, wants) = (allowed, Wants::Windows);
+                if let Some(allowed) = above.allow(*from, *window, chunk_size, |from| base.shared.store.held_from(from))
+                {
+                    (*window, is_far) = (allowed, false);
                 }
+            }
+            if !is_far {
+                wants = Wants::Windows;
             }
         }
         if let Some(last) = last.filter(|_| wants != Wants::Nothing) {
