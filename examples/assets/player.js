@@ -120,9 +120,9 @@ class Adaptive extends Player {
     return height ? `${height}p, ${rate}` : rate;
   }
 
-  /** The swarm is the first part of a path. */
+  /** The swarm is the first part of a path; of layers that are merged the uppermost is. */
   #used({ url, mediaType, representation }) {
-    const swarm = URL.canParse(url) ? new URL(url).pathname.split("/")[1] : undefined;
+    const swarm = URL.canParse(url) ? new URL(url).pathname.replace(/^\/merged\//, "/").split("/")[1] : undefined;
     if (!swarm || this.#labels.has(swarm)) return;
     const kind = { video: "Video", audio: "Audio", text: "Subtitles" }[mediaType] ?? mediaType;
     const lang = representation?.mediaInfo?.lang;

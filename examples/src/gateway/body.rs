@@ -26,6 +26,12 @@ impl From<Full<Bytes>> for Answered {
     }
 }
 
+impl From<Bytes> for Answered {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full(Full::new(bytes))
+    }
+}
+
 impl From<String> for Answered {
     fn from(text: String) -> Self {
         Self::Full(Full::new(text.into()))

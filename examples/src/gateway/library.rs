@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ppsp_core::{Link, descriptor::Parts};
+use ppsp_core::{
+    Link,
+    descriptor::{Part, Parts},
+};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -58,6 +61,11 @@ impl Item {
             }
             _ => Some(0..length),
         }
+    }
+
+    /// The files that it consists of, where that is known.
+    pub(super) fn parts(&self) -> &[Part] {
+        self.parts.as_ref().map_or(&[], Parts::list)
     }
 
     /// The swarm, where somebody asked for it already.

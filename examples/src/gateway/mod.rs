@@ -1,15 +1,18 @@
 //! Content of swarms over HTTP, for players: `GET /<swarm>[/<name>]` while it comes, with ranges.
 //!
 //! One idea a file: [`Access`] says who may ask, `range` which bytes are meant, [`Item`] is what can be asked for, `body` sends
-//! content while it comes, `answer` puts these together. What is asked for is fetched by a [`Peer`], whose readers
+//! content while it comes, `merged` tells which layers are one to players, `together` makes them one, `answer` says all of
+//! this. What is asked for is fetched by a [`Peer`], whose readers
 //! decide what comes first.
 
 mod access;
 mod answer;
 mod body;
 mod library;
+mod merged;
 mod metrics;
 mod range;
+mod together;
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +25,8 @@ use std::{
 
 use ppsp_core::descriptor::{Descriptor, Representation};
 
+use tokio::sync::Semaphore;
+
 use crate::{
     account::path_part,
     cli::exit::Failure,
@@ -32,10 +37,16 @@ pub use access::Access;
 pub use body::{Answered, Content};
 pub use library::{Item, media_type};
 
+use merged::Merged;
 use metrics::Metrics;
 
 /// How long a player waits for content that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of layers and of what is made of them that are in memory at a time.
+const ROOM: u64 = 64 << 20;
+/// What is counted of it.
+const ROOM_UNIT: u64 = 1 << 10;
 
 /// Finds what a content identifier of the catalogue means, for whoever is signed in.
 pub type Find = Box<dyn Fn(String) -> Finding + Send + Sync>;
@@ -86,6 +97,10 @@ struct Inner {
     items: Mutex<BTreeMap<String, Arc<Item>>>,
     /// By the identifier in the catalogue.
     programmes: Mutex<BTreeMap<String, Programme>>,
+    /// By the swarm of the layer above all others.
+    merged: Mutex<BTreeMap<String, Arc<Merged>>>,
+    /// For layers that are put together, in [`ROOM_UNIT`]s.
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -98,8 +113,9 @@ impl fmt::Debug for Inner {
 impl Gateway {
     /// Without content yet. What is fetched is kept in `cache`.
     pub fn new(peer: Peer, cache: PathBuf, access: Access, patience: Duration, find: Find) -> Self {
-        let (items, programmes, metrics) = Default::default();
-        Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, metrics }))
+        let (items, programmes, merged, metrics) = Default::default();
+        let room = Arc::new(Semaphore::new((ROOM / ROOM_UNIT) as usize));
+        Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, merged, room, metrics }))
     }
 
     /// More that can be asked for; where a swarm is known already, that stays.
@@ -107,6 +123,10 @@ impl Gateway {
         let mut items = self.items();
         for item in &mut programme.items {
             *item = Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item)));
+        }
+        if let Some((_, descriptor)) = &programme.content {
+            let new = Merged::all(descriptor, &items);
+            self.0.merged.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
         }
         drop(items);
         if let Some((id, _)) = &programme.content {
@@ -134,6 +154,11 @@ impl Gateway {
 
     fn item(&self, id: &str) -> Option<Arc<Item>> {
         self.items().get(id).cloned()
+    }
+
+    /// The layers whose topmost has this swarm, where they are put together here.
+    fn merged(&self, id: &str) -> Option<Arc<Merged>> {
+        self.0.merged.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     fn peer(&self) -> &Peer {

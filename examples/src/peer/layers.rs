@@ -27,16 +27,24 @@ impl Above {
         (below.len() == above.len() && above.len() > 1).then(|| Self { base, segments: segments.collect() })
     }
 
-    /// What may be fetched of a window now, in chunks of this size. `held`: how many bytes of the base are here from one on.
-    pub(super) fn allow(&self, window: ChunkRange, chunk_size: u64, held: impl Fn(u64) -> u64) -> Option<ChunkRange> {
-        let first = window.first().saturating_mul(chunk_size);
+    /// What may be fetched now, and nothing else, of a window that begins with this byte, in chunks of this size; `None` where the base is
+    /// far enough for all of it and for the rest. `held`: how many bytes of the base are here from one on.
+    pub(super) fn allow(
+        &self,
+        first: u64,
+        window: ChunkRange,
+        chunk_size: u64,
+        held: impl Fn(u64) -> u64,
+    ) -> Option<ChunkRange> {
+        // A chunk at the edge is of two segments; what is needed is in the second one where that begins there.
         let now = self.segments.partition_point(|(_, above)| above.end <= first);
-        let Some((below, above)) = self.segments.get(now) else { return Some(window) };
+        let (below, above) = self.segments.get(now)?;
         let target = self.segments.get(now + TARGET).or(self.segments.last()).map_or(below.end, |(below, _)| below.end);
         if held(below.start) >= target - below.start {
-            return Some(window);
+            return None;
         }
-        ChunkRange::new(window.first(), window.last().min(above.end.saturating_sub(1) / chunk_size.max(1)))
+        let last = above.end.saturating_sub(1) / chunk_size.max(1);
+        Some(ChunkRange::new(window.first(), window.last().min(last)).unwrap_or(window))
     }
 }
 
@@ -50,15 +58,21 @@ mod tests {
         let segments = (0..20).map(|n| (n * 10..n * 10 + 10, n * 100..n * 100 + 100)).collect();
         let above = Above { base: SwarmId::new([1; 32]).unwrap(), segments };
         let window = ChunkRange::new(250, 900).unwrap();
-        let allow = |have: u64| above.allow(window, 1, |from| have.saturating_sub(from)).unwrap();
+        let allow = |have: u64| above.allow(250, window, 1, |from| have.saturating_sub(from));
         for have in [0, 10, 69] {
-            assert_eq!(allow(have), ChunkRange::new(250, 299).unwrap(), "the rest of the third segment, with {have}");
+            assert_eq!(allow(have), ChunkRange::new(250, 299), "the rest of the third segment, with {have}");
         }
-        assert_eq!(allow(70), window, "the third segment of the base and four more");
+        assert_eq!(allow(70), None, "the third segment of the base and four more");
+        let segment = ChunkRange::new(200, 299).unwrap();
+        assert_eq!(above.allow(200, segment, 1, |_| 49), Some(segment), "who reads it reads nothing else");
+        assert_eq!(above.allow(200, segment, 1, |_| 50), None);
         let last = ChunkRange::new(1950, 1999).unwrap();
-        assert_eq!(above.allow(last, 1, |_| 9), Some(last), "the one that is needed is");
-        assert_eq!(above.allow(ChunkRange::single(5000), 1, |_| 0), Some(ChunkRange::single(5000)));
+        assert_eq!(above.allow(1950, last, 1, |_| 9), Some(last), "the one that is needed is");
+        assert_eq!(above.allow(5000, ChunkRange::single(5000), 1, |_| 0), None);
         // A chunk at the edge is of both segments.
-        assert_eq!(above.allow(ChunkRange::new(0, 50).unwrap(), 30, |_| 0), ChunkRange::new(0, 3));
+        assert_eq!(above.allow(0, ChunkRange::new(0, 50).unwrap(), 30, |_| 0), ChunkRange::new(0, 3));
+        let second = ChunkRange::new(3, 50).unwrap();
+        assert_eq!(above.allow(100, second, 30, |_| 0), ChunkRange::new(3, 6));
+        assert_eq!(above.allow(99, second, 30, |_| 0), Some(ChunkRange::single(3)));
     }
 }

@@ -276,17 +276,23 @@ impl Task<'_> {
         let length = swarm.content_length().or(joined.shared.metadata.content_length);
         let last = swarm.chunks().filter(|_| length.is_none()).and_then(|chunks| chunks.checked_sub(1));
         let mut readers = joined.shared.readers();
-        let mut windows = readers.windows(chunk_size, length);
+        let places = readers.windows(chunk_size, length);
         let mut wants = if readers.is_any() { Wants::All } else { Wants::Nothing };
         drop(readers);
+        let mut windows: Vec<ChunkRange> = places.iter().map(|(_, window)| *window).collect();
         if let Some(above) = joined.above.as_ref().filter(|_| wants == Wants::All)
             && let Some(base) = self.joined.values().find(|one| one.shared.metadata.id == above.base)
         {
-            for window in &mut windows {
-                let allowed = above.allow(*window, chunk_size, |from| base.shared.store.held_from(from));
-                if let Some(allowed) = allowed.filter(|allowed| allowed != window) {
-                    (*window, wants) = (allowed, Wants::Windows);
+            // Who has read a segment to its end reads nothing for a moment.
+            let mut is_far = !windows.is_empty() || base.shared.store.is_finished();
+            for ((from, _), window) in places.iter().zip(&mut windows) {
+                if let Some(allowed) = above.allow(*from, *window, chunk_size, |from| base.shared.store.held_from(from))
+                {
+                    (*window, is_far) = (allowed, false);
                 }
+            }
+            if !is_far {
+                wants = Wants::Windows;
             }
         }
         if let Some(last) = last.filter(|_| wants != Wants::Nothing) {
