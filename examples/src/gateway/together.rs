@@ -83,40 +83,36 @@ enum Trouble {
 
 impl Together {
     /// A segment of what came in time: the base, for which a player waits as long as for anything, and what is above it, for which it waits
-    /// half as long as the segment lasts, so that it never falls behind.
+    /// no longer than half as long as the segment lasts, so that it never falls behind.
     async fn of(items: &[Arc<Item>], number: usize, gateway: &Gateway) -> Result<Self, Trouble> {
+        let begun = Instant::now();
         let Inner { peer, cache, metrics, patience, .. } = &*gateway.0;
-        let mut layers = Vec::new();
+        let mut came: Vec<Read> = Vec::new();
+        let mut until = begun;
         for item in items {
-            // All are asked for at once. What is above waits for its base in the peer.
-            match Layer::open(item, number, peer, cache, *patience).await {
-                Ok(layer) => layers.push(layer),
-                Err(failure) if layers.is_empty() => return Err(Trouble::Open(failure)),
+            let layer = Layer::open(item, number, peer, cache, *patience).await;
+            if came.is_empty() {
+                let base = layer.map_err(Trouble::Open)?.read(metrics).await.map_err(Trouble::Read)?;
+                until += (base.duration() / 2).min(*patience);
+                came.push(base);
+                continue;
+            }
+            let mut layer = match layer {
+                Ok(layer) => layer,
                 Err(failure) => {
                     tracing::warn!("a layer cannot be opened: {}", failure.message);
                     break;
                 }
-            }
-        }
-        let mut layers = layers.into_iter();
-        let mut came = Vec::new();
-        if let Some(mut base) = layers.next() {
-            came.push(base.read(metrics).await.map_err(Trouble::Read)?);
-        }
-        let lasts = came.first().map_or(Duration::ZERO, Read::duration);
-        let until = Instant::now() + (lasts / 2).min(*patience);
-        let mut in_time = true;
-        for mut layer in layers {
-            let read = if in_time { timeout_at(until.into(), layer.read(metrics)).await.ok() } else { None };
-            match read {
-                Some(Ok(read)) => came.push(read),
+            };
+            match timeout_at(until.into(), layer.read(metrics)).await {
+                Ok(Ok(read)) => came.push(read),
                 failed => {
-                    if let Some(Err(error)) = failed {
+                    if let Ok(Err(error)) = failed {
                         tracing::debug!("a layer does not come: {error}");
                     }
                     // A line that has no time for this segment may have some for the next one.
                     layer.media.skip();
-                    in_time = false;
+                    break;
                 }
             }
         }
