@@ -27,7 +27,7 @@ export class Visitor {
 
   /** `at`: the Portal's URL, other origins that may be asked, the secrets, and where pictures go. */
   static async enter(browser, at, name, options = {}) {
-    const visitor = new Visitor();
+    const visitor = new this();
     Object.assign(visitor, { at, name, context: await browser.newContext({ ignoreHTTPSErrors: true, ...options }) });
     visitor.context.setDefaultTimeout(60_000);
     await visitor.context.exposeFunction("violated", (what) => visitor.wrong.push(`the policy forbids: ${what}`));
