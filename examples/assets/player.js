@@ -46,6 +46,9 @@ class Plain extends Player {
   }
 }
 
+/** Bitrate of the video that is tried first, in kbit/s: the first frame is soon there, and better ones take the place of what is buffered. */
+const BEGIN = 300;
+
 class Adaptive extends Player {
   #dash;
   /** Names of swarms, as they are used. */
@@ -61,6 +64,7 @@ class Adaptive extends Player {
         utcSynchronization: { enabled: false },
         text: { defaultEnabled: false },
         buffer: { fastSwitchEnabled: true },
+        abr: { initialBitrate: { video: BEGIN } },
       },
     });
     const { events } = MediaPlayer;

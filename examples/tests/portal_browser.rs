@@ -64,6 +64,7 @@ async fn furnish(portal: &PortalProcess) -> Value {
     let old = portal.client().log_in("admin", text("password"), "?cookie=1").await.unwrap();
     json!({
         "url": portal.url,
+        "pin": portal.pin,
         "admin": text("password"),
         "zoe": { "typed": typed },
         "films": { "id": films, "title": title },

@@ -49,5 +49,5 @@ async fn furnish(portal: &PortalProcess, dir: &Path) -> Value {
         let (id, _) = admin.publish(title.as_str().unwrap(), "films").await;
         contents[name] = id.into();
     }
-    json!({ "url": portal.url, "user": "admin", "password": password, "dir": dir, "titles": titles, "contents": contents })
+    json!({ "url": portal.url, "pin": portal.pin, "user": "admin", "password": password, "dir": dir, "titles": titles, "contents": contents })
 }

@@ -19,7 +19,7 @@ export class Viewer extends Visitor {
   }
 
   /** Opens the page on which this is watched. */
-  watch(id) {
+  opens(id) {
     return this.page.goto(`${this.at.url}/content/${id}/watch`);
   }
 
@@ -55,6 +55,11 @@ export class Viewer extends Visitor {
   /** Waits until a picture of this width is shown. */
   wide(width) {
     return this.until(([video, width]) => video.videoWidth === width, width);
+  }
+
+  /** Waits until so many seconds are buffered ahead. */
+  ahead(seconds) {
+    return this.until(([{ buffered, currentTime }, seconds]) => buffered.length > 0 && buffered.end(buffered.length - 1) - currentTime > seconds, seconds);
   }
 
   /** Waits until the subtitles say these words. */

@@ -11,7 +11,7 @@ const desk = { viewport: { width: 1100, height: 800 } }, phone = { viewport: { w
 
 const shots = process.env.SHOTS;
 if (shots) mkdirSync(shots, { recursive: true });
-const browser = await launch();
+const browser = await launch(facts.pin);
 const at = { url: facts.url, shots, secrets: [admin, ...zoe.typed, "not the password", "carol's password", ...Object.values(bob)] };
 const enter = (name, options) => Visitor.enter(browser, at, name, options);
 

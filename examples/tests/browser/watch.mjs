@@ -19,7 +19,7 @@ const gateway = await Gateway.start(facts.dir, {
 
 const shots = process.env.SHOTS;
 if (shots) mkdirSync(shots, { recursive: true });
-const browser = await launch();
+const browser = await launch(facts.pin);
 const at = { url: facts.url, also: [gateway.url], shots, secrets: [facts.password] };
 
 /** Somebody who has signed in, and whose gateway is this one. */

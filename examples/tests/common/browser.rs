@@ -10,7 +10,10 @@ use serde_json::Value;
 
 /// What is needed beyond that to watch.
 pub const TO_WATCH: [Needed; 2] = [
-    (|| Path::new(env!("CARGO_MANIFEST_DIR")).join("player/node_modules/dashjs").exists(), "dash.js (npm ci in examples/player)"),
+    (
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("player/node_modules/dashjs").exists(),
+        "dash.js (npm ci in examples/player)",
+    ),
     (|| runs("ffmpeg", "-version"), "ffmpeg (Debian: ffmpeg)"),
 ];
 

@@ -69,7 +69,8 @@ impl System {
     pub fn publish_set(&self, manifest: &str, title: &str, allow: &str, more: &[&str]) -> (Ppsp, String) {
         let (url, pin) = (&self.portal.url, &self.portal.pin);
         let args = ["publish", "--dash", manifest, "--portal", url, "--user", "media", "--pin", pin, "--title", title];
-        let args: Vec<&str> = args.iter().chain(&["--allow", allow, "--listen", "127.0.0.1:0"]).chain(more).copied().collect();
+        let args: Vec<&str> =
+            args.iter().chain(&["--allow", allow, "--listen", "127.0.0.1:0"]).chain(more).copied().collect();
         let mut server = self.begin("media", &args, MEDIA);
         let id = server.event("published")["id"].as_str().unwrap().to_owned();
         server.event("listening");
