@@ -51,6 +51,10 @@ const BEGIN = 300;
 
 class Adaptive extends Player {
   #dash;
+  #video;
+  /** How the subtitles stand that were chosen last: `coming`, `lost`, or there. A jump has dash.js drop those that are coming. */
+  #words;
+  #jumps = () => (this.#words &&= "lost");
   /** Names of swarms, as they are used. */
   #labels = new Map();
 
@@ -74,7 +78,9 @@ class Adaptive extends Player {
       this.shown = this.#quality(newRepresentation);
       this.tell("quality");
     });
-    dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request }) => this.#used(request));
+    dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request, error }) => error || this.#used(request));
+    video.addEventListener("seeking", this.#jumps);
+    this.#video = video;
     dash.on(events.ERROR, () => this.tell("failed"));
     dash.initialize(video, url, false, from || undefined);
   }
@@ -89,6 +95,7 @@ class Adaptive extends Player {
     } else if (kind === "language") {
       dash.setCurrentTrack(dash.getTracksFor("audio")[Number(id)]);
     } else {
+      this.#words = id === "" ? undefined : "coming";
       dash.setTextTrack(id === "" ? -1 : Number(id));
     }
   }
@@ -98,7 +105,17 @@ class Adaptive extends Player {
   }
 
   close() {
+    this.#video.removeEventListener("seeking", this.#jumps);
     this.#dash.destroy();
+  }
+
+  /** Subtitles came. Where they are lost, they are chosen once more. */
+  #read() {
+    const { subtitles } = this.chosen, lost = this.#words === "lost";
+    this.#words = undefined;
+    if (!lost) return;
+    this.choose("subtitles", "");
+    this.choose("subtitles", subtitles);
   }
 
   #learn() {
@@ -126,6 +143,7 @@ class Adaptive extends Player {
 
   /** The swarm is the first part of a path. */
   #used({ url, mediaType, representation }) {
+    if (mediaType === "text") this.#read();
     const swarm = URL.canParse(url) ? new URL(url).pathname.split("/")[1] : undefined;
     if (!swarm || this.#labels.has(swarm)) return;
     const kind = { video: "Video", audio: "Audio", text: "Subtitles" }[mediaType] ?? mediaType;

@@ -163,7 +163,10 @@ function show(state) {
 
 const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
-video.addEventListener("pause", () => say(video.ended ? "At its end" : "Paused"));
+video.addEventListener("pause", () => {
+  say(video.ended ? "At its end" : "Paused");
+  tick();
+});
 // Space and the volume are the keys of the browser. Not every one jumps by left and right, or not by much: where it does not, this does.
 video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
   const by = { ArrowLeft: -5, ArrowRight: 5 }[key];
