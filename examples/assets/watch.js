@@ -1,6 +1,6 @@
 // The page on which content is watched: it finds the gateway, hands what that has to the player, and says how it goes.
 import { address, ask, isDenied, local, reach, remember, Trouble } from "./gateway.js";
-import { Meter } from "./meter.js";
+import { isOver, Meter } from "./meter.js";
 import { drawBars, drawPeers, drawShare, listPeers } from "./picture.js";
 import { open } from "./player.js";
 import { summary } from "./status.js";
@@ -42,8 +42,8 @@ async function look(from, begun = performance.now()) {
   element("trouble").hidden = true;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
-  // The first one is no change, and would hide what there is to do.
-  player.addEventListener("quality", () => meter.first !== undefined && say(`The quality is now ${player.shown}`));
+  // The first one is no change, and would hide what there is to do; nor is that said of one who has come to the end.
+  player.addEventListener("quality", () => meter.first !== undefined && !isOver(video) && say(`The quality is now ${player.shown}`));
   player.addEventListener("failed", failed);
   offer();
   tick();
@@ -164,9 +164,11 @@ function show(state) {
 const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
 video.addEventListener("pause", () => {
-  say(video.ended ? "At its end" : "Paused");
+  say(isOver(video) ? "At its end" : "Paused");
   tick();
 });
+// From the end it goes to the beginning, which a video does by itself where it has come to its very end.
+video.addEventListener("play", () => isOver(video) && (video.currentTime = 0));
 // Space and the volume are the keys of the browser. Not every one jumps by left and right, or not by much: where it does not, this does.
 video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
   const by = { ArrowLeft: -5, ArrowRight: 5 }[key];

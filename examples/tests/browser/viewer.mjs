@@ -68,6 +68,34 @@ export class Viewer extends Visitor {
       ([video, words]) => [...video.textTracks].some((track) => track.mode === "showing" && track.activeCues?.[0]?.text === words), words);
   }
 
+  /** Waits until the loudest tone is about this one, in Hz. */
+  hears(tone) {
+    return this.until(([video, tone]) => {
+      if (!video.heard) {
+        const audio = new AudioContext();
+        video.heard = audio.createAnalyser();
+        video.heard.fftSize = 4096;
+        audio.createMediaStreamSource(video.captureStream()).connect(video.heard);
+      }
+      const { heard } = video, levels = new Float32Array(heard.frequencyBinCount);
+      heard.getFloatFrequencyData(levels);
+      const loudest = levels.indexOf(Math.max(...levels));
+      return Math.abs((loudest * heard.context.sampleRate) / heard.fftSize - tone) < 30;
+    }, tone);
+  }
+
+  /** How the video stands, for who has to find out what is wrong. */
+  stands() {
+    return this.page.evaluate(() => {
+      const video = document.querySelector("video");
+      if (!video) return "no video";
+      const { currentTime, readyState, playbackRate, paused, seeking, buffered } = video;
+      const runs = Array.from({ length: buffered.length }, (_, run) => [buffered.start(run), buffered.end(run)]);
+      const words = [...video.textTracks].map(({ language, mode, cues }) => [language, mode, cues?.length]);
+      return JSON.stringify({ currentTime, readyState, playbackRate, paused, seeking, runs, words });
+    });
+  }
+
   /** Nothing stalled: less than a blink. */
   async checkNoStall(where) {
     const told = await this.figure("stalls"), [, seconds] = /, (\d+\.\d) s in all$/.exec(told) ?? [];
