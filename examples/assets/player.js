@@ -20,6 +20,9 @@ class Player extends EventTarget {
   /** The quality that is shown, where there are several. */
   shown = "";
 
+  /** Why it failed, where that is known. */
+  why;
+
   /** How a swarm is called here, where that is known. */
   label() {}
 
@@ -81,7 +84,10 @@ class Adaptive extends Player {
     dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request, error }) => error || this.#used(request));
     video.addEventListener("seeking", this.#jumps);
     this.#video = video;
-    dash.on(events.ERROR, () => this.tell("failed"));
+    dash.on(events.ERROR, ({ error }) => {
+      this.why = error?.message;
+      this.tell("failed");
+    });
     dash.initialize(video, url, false, from || undefined);
   }
 

@@ -13,8 +13,8 @@ const video = element("video");
 const AGAIN = 3000, EACH = 1000;
 
 let source, player, retry, ticking;
-/** The second of the content at which the player began, once there was one. */
-let begunAt;
+/** The second of the content at which the viewer is: what fails may have lost it. And whether it has played since the player began. */
+let place = 0, went = false;
 /** Whether the viewer wants it to run: at first, and again after the gateway was away. */
 let running = true;
 
@@ -38,7 +38,7 @@ async function look(from, begun = performance.now()) {
   } catch (error) {
     return trouble(error instanceof Trouble ? error : new Trouble("failed", "Something went wrong in this page. Load it again."), from);
   }
-  begunAt = from;
+  [place, went] = [from, false];
   element("trouble").hidden = true;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
@@ -61,8 +61,7 @@ function refused({ name }) {
 /** Playing broke off: it goes on from there as soon as the gateway is back. Where it never went, it is said why. */
 async function failed() {
   if (!player) return;
-  const from = video.currentTime, went = from > begunAt + 0.5, why = video.error?.message;
-  running = !video.paused;
+  const from = place, why = video.error?.message || player.why;
   close();
   if (went) return look(from);
   try {
@@ -163,6 +162,13 @@ function show(state) {
 
 const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
+for (const event of ["timeupdate", "seeking", "pause"]) {
+  video.addEventListener(event, () => {
+    if (!player || video.readyState === 0) return;
+    went ||= !video.seeking && !video.paused && video.currentTime > place;
+    [place, running] = [video.currentTime, !video.paused];
+  });
+}
 video.addEventListener("pause", () => {
   say(isOver(video) ? "At its end" : "Paused");
   tick();
