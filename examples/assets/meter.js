@@ -1,8 +1,5 @@
 // What watching is like: how long it took to the first frame, and how often and how long the picture stood still.
 
-/** At the end of what it plays: players that feed it piece by piece do not always let it come to the very end. */
-export const isOver = (video) => video.ended || video.currentTime > video.duration - 0.3;
-
 export class Meter {
   /** Milliseconds, once there was a frame. */
   first;
@@ -25,7 +22,7 @@ export class Meter {
     };
     // What waits before the first frame is the start, and what waits after a jump is the jump.
     video.addEventListener("waiting", () => {
-      if (this.first === undefined || video.paused || video.seeking || isOver(video) || this.#stalledSince !== undefined) return;
+      if (this.first === undefined || video.paused || video.seeking || video.currentTime > video.duration - 0.3 || this.#stalledSince !== undefined) return;
       this.#stalledSince = now();
       this.stalls++;
       change("stalled");

@@ -11,7 +11,8 @@ export async function open(video, { mpd, file }, script, from) {
   throw new Trouble("refused", "The gateway names nothing to play.");
 }
 
-/** Tells of `choices` (there is something else to choose from, or chosen), of `quality` (another one is shown), and of `failed`. */
+/** Tells of `choices` (there is something else to choose from, or chosen), of `quality` (another one is shown), of `over`, and of
+ * `failed`. */
 class Player extends EventTarget {
   /** What there is to choose from, and the `id` that is chosen. An empty one: automatic quality, no subtitles. */
   choices = { quality: [], language: [], subtitles: [] };
@@ -84,6 +85,7 @@ class Adaptive extends Player {
     dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request, error }) => error || this.#used(request));
     video.addEventListener("seeking", this.#jumps);
     this.#video = video;
+    dash.on(events.PLAYBACK_ENDED, () => this.tell("over"));
     dash.on(events.ERROR, ({ error }) => {
       this.why = error?.message;
       this.tell("failed");

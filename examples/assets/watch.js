@@ -1,6 +1,6 @@
 // The page on which content is watched: it finds the gateway, hands what that has to the player, and says how it goes.
 import { address, ask, isDenied, local, reach, remember, Trouble } from "./gateway.js";
-import { isOver, Meter } from "./meter.js";
+import { Meter } from "./meter.js";
 import { drawBars, drawPeers, drawShare, listPeers } from "./picture.js";
 import { open } from "./player.js";
 import { summary } from "./status.js";
@@ -15,6 +15,9 @@ const AGAIN = 3000, EACH = 1000;
 let source, player, retry, ticking;
 /** The second of the content at which the viewer is: what fails may have lost it. And whether it has played since the player began. */
 let place = 0, went = false;
+/** Where the player said that it is over: a player that feeds the video piece by piece does not always let it come to its very end. */
+let end;
+const isOver = () => video.ended || video.currentTime === end;
 /** Whether the viewer wants it to run: at first, and again after the gateway was away. */
 let running = true;
 
@@ -38,12 +41,13 @@ async function look(from, begun = performance.now()) {
   } catch (error) {
     return trouble(error instanceof Trouble ? error : new Trouble("failed", "Something went wrong in this page. Load it again."), from);
   }
-  [place, went] = [from, false];
+  [place, went, end] = [from, false, undefined];
   element("trouble").hidden = true;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
   // The first one is no change, and would hide what there is to do; nor is that said of one who has come to the end.
-  player.addEventListener("quality", () => meter.first !== undefined && !isOver(video) && say(`The quality is now ${player.shown}`));
+  player.addEventListener("quality", () => meter.first !== undefined && !isOver() && say(`The quality is now ${player.shown}`));
+  player.addEventListener("over", () => (end = video.currentTime));
   player.addEventListener("failed", failed);
   offer();
   tick();
@@ -170,11 +174,11 @@ for (const event of ["timeupdate", "seeking", "pause"]) {
   });
 }
 video.addEventListener("pause", () => {
-  say(isOver(video) ? "At its end" : "Paused");
+  say(isOver() ? "At its end" : "Paused");
   tick();
 });
 // From the end it goes to the beginning, which a video does by itself where it has come to its very end.
-video.addEventListener("play", () => isOver(video) && (video.currentTime = 0));
+video.addEventListener("play", () => isOver() && !video.ended && (video.currentTime = 0));
 // Space and the volume are the keys of the browser. Not every one jumps by left and right, or not by much: where it does not, this does.
 video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
   const by = { ArrowLeft: -5, ArrowRight: 5 }[key];

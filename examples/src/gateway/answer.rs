@@ -1,6 +1,6 @@
 //! What the gateway answers.
 
-use std::{fmt::Display, time::Instant};
+use std::{fmt::Display, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
@@ -132,7 +132,7 @@ impl Gateway {
     }
 
     /// A file of content, while it comes.
-    async fn content(&self, item: &Item, name: &str, head: &http::request::Parts) -> Answer {
+    async fn content(&self, item: &Arc<Item>, name: &str, head: &http::request::Parts) -> Answer {
         let begun = Instant::now();
         let swarm = match item.open(&self.0.peer, &self.0.cache).await {
             Ok(swarm) => swarm,

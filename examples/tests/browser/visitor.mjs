@@ -25,6 +25,8 @@ export function tells(text, secret) {
 export class Visitor {
   /** What went wrong until now. */
   wrong = [];
+  /** What was not answered, or with a refusal. */
+  refused = [];
   /** All that was sent. */
   sent = [];
   /** What the console may say: a walk goes where the browser complains. */
@@ -59,7 +61,9 @@ export class Visitor {
       if (!known && !request.url().startsWith("blob:")) wrong.push(`another origin is asked: ${request.url()}`);
       if (this.at.secrets.some((secret) => tells(what, secret))) wrong.push(`a password leaves the page: ${request.method()} ${request.url()}`);
     });
+    page.on("requestfailed", (request) => this.refused.push(`${request.url()}: ${request.failure()?.errorText}`));
     page.on("response", (response) => {
+      if (response.status() >= 400) this.refused.push(`${response.url()}: ${response.status()}`);
       const { "content-type": kind = "", "content-security-policy": policy = "" } = response.headers();
       if (kind.startsWith("text/html") && !policy.includes("default-src 'none'")) wrong.push(`a page without a policy: ${response.url()}`);
     });
