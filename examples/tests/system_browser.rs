@@ -62,7 +62,7 @@ fn password(name: &str) -> String {
 /// small that decoding them is no work.
 fn make_sets(dir: &Path) {
     let picture = "-y -v error -f lavfi -i testsrc2=size=384x216:rate=12 -f lavfi -i sine=frequency=330 -f lavfi -i sine=frequency=770";
-    let film = "-t 24 -map 0:v -map 0:v -map 0:v -map 1:a -map 2:a -s:v:1 288x162 -s:v:2 192x108 -b:v:0 400k -b:v:1 150k \
+    let film = "-t 20 -map 0:v -map 0:v -map 0:v -map 1:a -map 2:a -s:v:1 288x162 -s:v:2 192x108 -b:v:0 400k -b:v:1 150k \
                 -b:v:2 60k -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 24 -keyint_min 24 -sc_threshold 0 -c:a aac -b:a 48k \
                 -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu -f dash -seg_duration 2 -adaptation_sets";
     let short = "-t 6 -map 0:v -map 0:v -map 1:a -s:v:1 192x108 -b:v:0 200k -b:v:1 60k -c:v libvpx-vp9 -deadline realtime \
@@ -87,7 +87,7 @@ fn add_subtitles(set: &Path) {
     for (id, lang, [first, last]) in
         [(8, "en", ["First words", "Last words"]), (9, "de", ["Erste Worte", "Letzte Worte"])]
     {
-        let cues = format!("WEBVTT\n\n00:00.000 --> 00:12.000\n{first}\n\n00:12.000 --> 00:24.000\n{last}\n");
+        let cues = format!("WEBVTT\n\n00:00.000 --> 00:10.000\n{first}\n\n00:10.000 --> 00:20.000\n{last}\n");
         fs::write(set.join(format!("{lang}.vtt")), cues).unwrap();
         sets += &format!(
             "<AdaptationSet id='{id}' contentType='text' mimeType='text/vtt' lang='{lang}'><Representation id='{lang}' \

@@ -192,15 +192,7 @@ async function lookEverywhere(me, what) {
 /** Somebody comes, takes these steps, and goes. */
 async function walk(who, steps) {
   const me = await enter(who);
-  for (const step of steps) {
-    const began = performance.now();
-    await step(me).catch(async (error) => {
-      const shown = await me.page.locator("body").innerText().catch(() => "nothing");
-      throw new Error(`${step.name}: ${error.stack}\n${me.wrong.join("\n")}\nat ${me.page.url()}, with ${await me.stands()}, refused: ${me.refused.slice(-8).join(", ")}, which shows:\n${shown}`);
-    });
-    check(me.wrong.length === 0, `${step.name}: ${me.wrong.join("; ")}`);
-    console.log(`${((performance.now() - began) / 1000).toFixed(1)} s: ${step.name}`);
-  }
+  await me.walk(steps);
   await me.leave();
 }
 

@@ -84,6 +84,21 @@ export class Viewer extends Visitor {
     }, tone);
   }
 
+  /** Takes these steps, and says how long each took. */
+  async walk(steps) {
+    for (const step of steps) {
+      const began = performance.now();
+      await step(this).catch(async (error) => {
+        const { page, wrong, refused } = this;
+        const shown = await page.locator("body").innerText().catch(() => "nothing");
+        throw new Error(`${step.name}: ${error.stack}\n${wrong.join("\n")}\nnot answered: ${refused.slice(-8).join(", ")}\n` +
+          `${await this.stands()}\nat ${page.url()}, which shows:\n${shown}`);
+      });
+      check(this.wrong.length === 0, `${step.name}: ${this.wrong.join("; ")}`);
+      console.log(`${((performance.now() - began) / 1000).toFixed(1)} s: ${step.name}`);
+    }
+  }
+
   /** How the video stands, for who has to find out what is wrong. */
   stands() {
     return this.page.evaluate(() => {
