@@ -12,7 +12,7 @@ const video = element("video");
 /** Milliseconds until a gateway that is not there is asked again, and one that is there for its status. */
 const AGAIN = 3000, EACH = 1000;
 
-let source, player, retry, ticking;
+let source, player, retry, ticking, turns = 0;
 /** The second of the content at which the viewer is: what fails may have lost it. And whether it has played since the player began. */
 let place = 0, went = false;
 /** Where the player said that it is over: a player that feeds the video piece by piece does not always let it come to its very end. */
@@ -24,6 +24,7 @@ let running = true;
 const meter = new Meter(video, (what) => {
   if (what === "stalled") say("Stalled: waiting for content…");
   if (what === "playing") say("Playing");
+  tick();
 });
 const say = (words) => {
   if (element("said").textContent !== words) element("said").textContent = words;
@@ -127,13 +128,13 @@ function offer() {
   element("choices").hidden = Object.values(player.choices).every((all) => all.length < 2);
 }
 
-/** Shows how it goes, once a second while somebody looks. */
+/** Shows how it goes, now and once a second while somebody looks. */
 async function tick() {
   clearTimeout(ticking);
   if (document.hidden || !player) return;
-  const now = player;
+  const [now, turn] = [player, ++turns];
   const status = await ask("/status", 5000).catch(() => undefined);
-  if (now !== player) return;
+  if (now !== player || turn !== turns) return;
   show(status && summary(status, source.swarms, (swarm) => player.label(swarm)));
   ticking = setTimeout(tick, EACH);
 }
