@@ -1,6 +1,6 @@
 //! What the gateway answers.
 
-use std::{collections::BTreeSet, fmt::Display, ops::Range, time::Instant};
+use std::{collections::BTreeSet, fmt::Display, ops::Range, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
@@ -150,7 +150,7 @@ impl Gateway {
     }
 
     /// A file of content, while it comes.
-    async fn content(&self, item: &Item, name: &str, head: &http::request::Parts) -> Answer {
+    async fn content(&self, item: &Arc<Item>, name: &str, head: &http::request::Parts) -> Answer {
         let begun = Instant::now();
         let swarm = match item.open(&self.0.peer, &self.0.cache).await {
             Ok(swarm) => swarm,
@@ -164,7 +164,7 @@ impl Gateway {
         let Some(file) = item.file(&name, length) else {
             return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
         };
-        self.stream(item, swarm, file, begun, head).await
+        self.stream(item, &swarm, file, begun, head).await
     }
 
     /// These bytes of content, while they come.

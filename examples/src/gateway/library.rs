@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ppsp_core::{
@@ -73,8 +73,17 @@ impl Item {
         self.swarm.get()
     }
 
-    /// The swarm; takes part in it from now on.
-    pub(super) async fn open(&self, peer: &Peer, cache: &Path) -> Result<&Swarm, Failure> {
+    /// The swarm; takes part in it from now on. A player that breaks off while that goes on ends nothing half done: the next one
+    /// finds it done.
+    pub(super) async fn open(self: &Arc<Self>, peer: &Peer, cache: &Path) -> Result<Swarm, Failure> {
+        if let Some(swarm) = self.opened() {
+            return Ok(swarm.clone());
+        }
+        let (item, peer, cache) = (Arc::clone(self), peer.clone(), cache.to_owned());
+        tokio::spawn(async move { item.join(&peer, &cache).await.cloned() }).await.map_err(Failure::other)?
+    }
+
+    async fn join(&self, peer: &Peer, cache: &Path) -> Result<&Swarm, Failure> {
         let opening = self.swarm.get_or_try_init(|| async {
             let metadata = self.link.metadata.clone();
             let places = Places::new(&self.place(cache), None);

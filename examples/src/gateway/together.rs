@@ -37,7 +37,7 @@ impl Gateway {
         if number == 0 {
             // What a decoder has to know beforehand is the same for all layers.
             return match (base.open(peer, cache).await, base.parts().first()) {
-                (Ok(swarm), Some(init)) => self.stream(base, swarm, init.range.clone(), begun, head).await,
+                (Ok(swarm), Some(init)) => self.stream(base, &swarm, init.range.clone(), begun, head).await,
                 (Ok(_), None) => sentence(StatusCode::NOT_FOUND, "the content has no file of this name"),
                 (Err(failure), _) => refuse_for(&failure),
             };
@@ -154,7 +154,13 @@ struct Read {
 }
 
 impl Layer {
-    async fn open(item: &Item, number: usize, peer: &Peer, cache: &Path, patience: Duration) -> Result<Self, Failure> {
+    async fn open(
+        item: &Arc<Item>,
+        number: usize,
+        peer: &Peer,
+        cache: &Path,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let swarm = item.open(peer, cache).await?;
         let reader = |number: usize| {
             let range = item.parts().get(number).map_or(0..0, |part| part.range.clone());
