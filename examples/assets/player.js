@@ -2,11 +2,13 @@
 import { at, Trouble } from "./gateway.js";
 import { language } from "./words.js";
 
-/** Opens what the gateway says of the content. `script`: where dash.js is, `from`: the second to begin at. */
-export async function open(video, { mpd, file }, script, from) {
+/** Opens what the gateway says of the content. `script`: where dash.js is, `from`: the second to begin at. Without dash.js there is the
+ * picture of adaptive content, in one quality. */
+export async function open(video, { mpd, file, picture }, script, from) {
   const dash = mpd && script ? await import(script).catch(() => undefined) : undefined;
   if (dash) return new Adaptive(dash.MediaPlayer, video, at(mpd), from);
   if (file) return new Plain(video, at(file), from);
+  if (picture) return new Plain(video, at(picture), from, "dash.js is not there at this Portal: this is the picture alone, in one quality.");
   if (mpd) throw new Trouble("no player", "This content is adaptive (DASH), and the player for it, dash.js, is not there at this Portal.");
   throw new Trouble("refused", "The gateway names nothing to play.");
 }
@@ -24,6 +26,9 @@ class Player extends EventTarget {
   /** Why it failed, where that is known. */
   why;
 
+  /** What the viewer has to know of it. */
+  note = "";
+
   /** How a swarm is called here, where that is known. */
   label() {}
 
@@ -36,9 +41,10 @@ class Plain extends Player {
   #video;
   #failed = () => this.tell("failed");
 
-  constructor(video, url, from) {
+  constructor(video, url, from, note = "") {
     super();
     this.#video = video;
+    this.note = note;
     video.addEventListener("error", this.#failed);
     video.src = from ? `${url}#t=${from}` : url;
   }

@@ -13,8 +13,11 @@ const video = element("video");
 const AGAIN = 3000, EACH = 1000;
 
 let source, player, retry, ticking, turns = 0;
-/** The second of the content at which the viewer is: what fails may have lost it. And whether it has played since the player began. */
-let place = 0, went = false;
+/** The second of the content at which the viewer is: what fails may have lost it. And how many seconds have been played since the player began. */
+let place = 0, played = 0;
+/** How often a player that fails is opened again before half a second has been played. */
+const LIVES = 3;
+let lives = LIVES;
 /** Where the player said that it is over: a player that feeds the video piece by piece does not always let it come to its very end. */
 let end;
 const isOver = () => video.ended || video.currentTime === end;
@@ -42,8 +45,10 @@ async function look(from, begun = performance.now()) {
   } catch (error) {
     return trouble(error instanceof Trouble ? error : new Trouble("failed", "Something went wrong in this page. Load it again."), from);
   }
-  [place, went, end] = [from, false, undefined];
+  [place, played, end] = [from, 0, undefined];
   element("trouble").hidden = true;
+  element("note").hidden = !player.note;
+  element("note").textContent = player.note;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
   // The first one is no change, and would hide what there is to do; nor is that said of one who has come to the end.
@@ -63,12 +68,12 @@ function refused({ name }) {
   video.addEventListener("play", () => meter.begin(performance.now()), { once: true });
 }
 
-/** Playing broke off: it goes on from there as soon as the gateway is back. Where it never went, it is said why. */
+/** Playing broke off: it goes on from there as soon as the gateway is back. Where it does not go, it is said why. */
 async function failed() {
   if (!player) return;
   const from = place, why = video.error?.message || player.why;
   close();
-  if (went) return look(from);
+  if (played > 0 && lives-- > 0) return look(from);
   try {
     await reach(source.mpd ?? source.file, { headers: { Range: "bytes=0-0" } });
     throw new Trouble("refused", why ? `The browser cannot play this: ${why}` : "The browser cannot play this.");
@@ -170,7 +175,8 @@ const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 for (const event of ["timeupdate", "seeking", "pause"]) {
   video.addEventListener(event, () => {
     if (!player || video.readyState === 0) return;
-    went ||= !video.seeking && !video.paused && video.currentTime > place;
+    if (!video.seeking && !video.paused) played += Math.max(0, video.currentTime - place);
+    if (played > 0.5) lives = LIVES;
     [place, running] = [video.currentTime, !video.paused];
   });
 }
@@ -193,7 +199,7 @@ video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   if (player) tick();
-  else if (!element("trouble").hidden && !element("start").hidden) look(video.currentTime);
+  else if (!element("trouble").hidden && !element("start").hidden) look(place);
 });
 
 // Since the page was opened.

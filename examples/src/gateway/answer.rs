@@ -107,6 +107,7 @@ impl Gateway {
             "mpd": programme.manifest(),
             "file": one.map(|item| item.path()),
             "mime": one.map(|item| &item.mime),
+            "picture": programme.picture().map(Item::path),
             "swarms": programme.items.iter().map(|item| &item.id).collect::<Vec<_>>(),
         }))
     }

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use ppsp_core::descriptor::{Descriptor, Representation};
+use ppsp_core::descriptor::{Descriptor, Kind, Representation};
 
 use tokio::sync::Semaphore;
 
@@ -80,6 +80,15 @@ impl Programme {
         let (id, descriptor) = self.content.as_ref()?;
         let named = |one: &Representation| one.swarm.is_some() && one.codecs.is_some();
         descriptor.representations().iter().any(named).then(|| format!("/mpd/{}/manifest.mpd", path_part(id)))
+    }
+
+    /// The best picture that needs nothing beside it, for players that know nothing of manifests: its files one after the other.
+    fn picture(&self) -> Option<&Item> {
+        let representations = self.content.as_ref()?.1.representations();
+        let alone = |one: &&Representation| one.kind == Kind::Video && one.dependencies.is_empty();
+        let best = representations.iter().filter(alone).max_by_key(|one| one.bandwidth)?;
+        let id = best.swarm.as_ref()?.metadata.id.to_string();
+        self.items.iter().map(|item| &**item).find(|item| item.id == id)
     }
 }
 

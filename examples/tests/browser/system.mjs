@@ -146,6 +146,15 @@ async function watchesShort(me) {
   await me.open("/licences");
 }
 
+/** Where the Portal has no dash.js the browser's own player shows the picture. */
+async function watchesWithoutDash(me) {
+  await me.page.route("**/assets/*-dash.js", (route) => route.fulfill({ status: 404 }));
+  await me.open(`/content/${film.id}/watch`, "without-dash");
+  await me.says("this is the picture alone, in one quality");
+  await me.wide(384);
+  await me.plays();
+}
+
 /** Who may not watch sees none of it. */
 async function isRefused(me) {
   await me.says("There is nothing for you here yet.");
@@ -201,7 +210,7 @@ async function walk(who, steps) {
 const ENGLISH = 330, GERMAN = 770;
 
 try {
-  await walk(facts.alice, [findsGateway, watches, chooses, usesKeys, watchesShort]);
+  await walk(facts.alice, [findsGateway, watches, chooses, usesKeys, watchesShort, watchesWithoutDash]);
   await walk(facts.bob, [isRefused]);
   console.log("all is well");
 } catch (error) {
