@@ -20,7 +20,7 @@ const LIVES = 3;
 let lives = LIVES;
 /** Where the player said that it is over: a player that feeds the video piece by piece does not always let it come to its very end. */
 let end;
-const isOver = () => video.ended || video.currentTime === end;
+const isOver = () => video.ended || video.currentTime > end - 1;
 /** Whether the viewer wants it to run: at first, and again after the gateway was away. */
 let running = true;
 
@@ -53,7 +53,10 @@ async function look(from, begun = performance.now()) {
   player.addEventListener("choices", offer);
   // The first one is no change, and would hide what there is to do; nor is that said of one who has come to the end.
   player.addEventListener("quality", () => meter.first !== undefined && !isOver() && say(`The quality is now ${player.shown}`));
-  player.addEventListener("over", () => (end = video.currentTime));
+  player.addEventListener("over", () => {
+    end = Math.max(video.currentTime, video.duration - 0.3);
+    if (video.paused) say("At its end");
+  });
   player.addEventListener("failed", failed);
   offer();
   tick();
