@@ -5,11 +5,14 @@ use alloc::{collections::BTreeSet, string::ToString, vec, vec::Vec};
 
 #[cfg(feature = "descriptor")]
 use crate::descriptor::Descriptor;
-#[cfg(feature = "signature")]
-use crate::signature::{PrivateKey, PublicKey, Signer};
 use crate::{
     Bin, ChunkRange, Claim, Hash, HashAlg, Link, RangeSet, SwarmMetadata, TreeBuilder, Unverified, Verdict, Verifier,
     is_filled, peak_of, root_bin, uncles,
+};
+#[cfg(feature = "signature")]
+use crate::{
+    live::{LiveConfig, LiveSource, LiveVerifier, Munro, NtpTime, Signing},
+    signature::{PrivateKey, PublicKey, SignatureAlgorithm, Signer},
 };
 
 /// What parses as a link prints as a link that says the same.
@@ -45,8 +48,8 @@ pub fn descriptor(data: &[u8]) {
     assert_eq!(checked.map(|checked| checked.trackers()), Ok(read.trackers()));
 }
 
-/// What is taken for a key is one, in one form; how a message is cut changes nothing; what a private key signs its public key
-/// verifies.
+/// What is taken for a key is one, in one form; how a message is cut changes nothing; what a private key signs its
+/// public key verifies.
 #[cfg(feature = "signature")]
 pub fn signature(data: &[u8]) {
     let (head, tail) = data.split_at(data.len() / 2);
@@ -71,7 +74,8 @@ pub fn signature(data: &[u8]) {
     }
 }
 
-/// What a descriptor says of files: the same when it is read again, parts side by side, and a playable form that can be read.
+/// What a descriptor says of files: the same when it is read again, parts side by side, and a playable form that can be
+/// read.
 #[cfg(feature = "descriptor")]
 fn dash(read: &Descriptor, again: &Descriptor) {
     let resources = read.resources();
@@ -107,6 +111,107 @@ fn dash(read: &Descriptor, again: &Descriptor) {
         let parts = made.set_parts(&one.representation, &lengths).and_then(|()| made.parts(&one.representation));
         assert_eq!(parts.map(|parts| parts.len()).ok(), length);
     }
+}
+
+/// A verifier of live content that is given munros, chunks and hashes in any mixture, true and false: nothing is
+/// accepted that is not the stream's, and in the end the stream gets through, and its tree is the one of static
+/// content.
+#[cfg(feature = "signature")]
+pub fn live(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let width = 2_u64 << (bytes.next() % 4);
+    let length = 1 + usize::from(bytes.next()) * 80;
+    let content: Vec<u8> = (0..length).map(|i| (i * 31 + i / SIZE * 7) as u8).collect();
+    let key = PrivateKey::generate(SignatureAlgorithm::Ed25519, &[1; 32]).expect("of any seed");
+    let metadata = SwarmMetadata { chunk_size: SIZE as u32, ..SwarmMetadata::of_key(key.public_key()) };
+    let at = |seconds: u64| NtpTime::from_unix_micros((1_800_000_000 + seconds) * 1_000_000);
+    let mut nodes: Vec<Claim> = vec![];
+    let mut sink = |node: Bin, hash: &Hash| nodes.push(Claim { node, hash: *hash });
+    let mut source = LiveSource::new(&metadata, Signing::Rfc, width as u32, alloc::boxed::Box::new(key)).unwrap();
+    let mut munros: Vec<Munro> = vec![];
+    for chunk in content.chunks(SIZE) {
+        munros.extend(source.push(at(source.next_chunk() / width), chunk, &mut sink).unwrap());
+    }
+    let now = at(source.next_chunk() / width);
+    let finished = source.finish(now, &mut sink).unwrap();
+    munros.extend(finished.munro);
+    let tree = finished.tree.unwrap();
+    let chunk_data = |chunk: u64| content.chunks(SIZE).nth(chunk as usize).unwrap_or_default();
+    // The hash of any node below a munro, as the definition has it (RFC 7574 §5.1).
+    fn truth(node: Bin, end: u64, nodes: &[Claim]) -> Hash {
+        match node.children().filter(|_| node.first_chunk() < end && node.last_chunk() >= end) {
+            Some((left, right)) => {
+                let mut hash = [Hash::empty(HashAlg::Sha256)];
+                let pair = [truth(left, end, nodes), truth(right, end, nodes)];
+                crate::hash_pairs(HashAlg::Sha256, &[pair], &mut hash);
+                hash[0]
+            }
+            None => {
+                let known = nodes.iter().find(|claim| claim.node == node);
+                known.map_or(Hash::empty(HashAlg::Sha256), |claim| claim.hash)
+            }
+        }
+    }
+    let uncles = |chunk: u64| -> Vec<Claim> {
+        let munro = Bin::at(width.ilog2(), chunk).unwrap();
+        uncles(chunk, munro).map(|node| Claim { node, hash: truth(node, tree.chunks, &nodes) }).collect()
+    };
+    let mut verifier = LiveVerifier::new(&metadata, LiveConfig::default()).unwrap();
+    let (mut verdicts, mut proven) = (vec![], vec![]);
+    for _ in 0..48 {
+        if bytes.is_empty() {
+            break;
+        }
+        let mut munro = munros[usize::from(bytes.next()) % munros.len()].clone();
+        let other = &munros[usize::from(bytes.next()) % munros.len()];
+        let kind = bytes.next();
+        match kind % 8 {
+            0 => munro.hash = other.hash,
+            1 => munro.node = other.node,
+            2 => munro.signature = other.signature.clone(),
+            3 => munro.time = NtpTime::from_bits(u64::from(bytes.next()) << 56),
+            4 => munro.node = Bin::new(u64::from(bytes.next())).unwrap(),
+            _ => {}
+        }
+        if verifier.offer(now, &munro, &mut proven).is_ok() {
+            assert!(munros.iter().any(|one| one.node == munro.node && one.hash == munro.hash), "a false munro");
+        }
+        let chunk = u64::from(bytes.next()) % (tree.chunks + 2);
+        let mut claims = uncles(chunk);
+        if kind & 8 != 0 {
+            let hash = match bytes.next() % 3 {
+                0 => Hash::empty(HashAlg::Sha256),
+                1 => munro.hash,
+                _ => Hash::empty(HashAlg::Sha1),
+            };
+            let at = usize::from(bytes.next()) % claims.len();
+            claims[at].hash = hash;
+        }
+        let mut spoiled = chunk_data(chunk).to_vec();
+        match kind >> 4 {
+            0 => spoiled = chunk_data(u64::from(bytes.next()) % tree.chunks).to_vec(),
+            1 => spoiled.truncate(usize::from(bytes.next()) * 2),
+            2 => spoiled.iter_mut().take(1).for_each(|byte| *byte ^= 1),
+            3 => spoiled = claims.iter().flat_map(|claim| claim.hash.as_bytes().to_vec()).collect(),
+            _ => {}
+        }
+        let input = Unverified { chunk, data: &spoiled, claims: [&claims, &[]] };
+        verifier.verify(&[input, input], &mut verdicts, &mut proven);
+        let right = chunk < tree.chunks && spoiled == chunk_data(chunk);
+        assert!(right || !verdicts.contains(&Verdict::Accepted), "a false chunk was accepted");
+        assert!(verifier.end() == 0 || verifier.end() >= tree.chunks.min(verifier.end().next_multiple_of(width)));
+    }
+    for munro in &munros {
+        verifier.offer(now, munro, &mut proven).unwrap();
+    }
+    for chunk in 0..tree.chunks {
+        let claims = uncles(chunk);
+        let input = Unverified { chunk, data: chunk_data(chunk), claims: [&claims, &[]] };
+        verifier.verify(&[input], &mut verdicts, &mut proven);
+        assert_eq!(verdicts, [Verdict::Accepted]);
+    }
+    assert_eq!(verifier.tree(&mut proven), Some(tree.clone()));
+    assert!(proven.iter().all(|claim| claim.hash == truth(claim.node, tree.chunks, &nodes)), "a false hash");
 }
 
 /// Operations on sets of chunks, compared with a set of integers.
@@ -163,8 +268,9 @@ pub fn range_set(data: &[u8]) {
     assert!(both.runs().flat_map(ChunkRange::chunks).eq(model.intersection(&other_model).copied()));
 }
 
-/// A verifier that is given true and false chunks, claims and peaks in any mixture: no chunk is accepted that is not the
-/// content's, no hash is taken for proven that is not the tree's, and in the end the true content still gets through.
+/// A verifier that is given true and false chunks, claims and peaks in any mixture: no chunk is accepted that is not
+/// the content's, no hash is taken for proven that is not the tree's, and in the end the true content still gets
+/// through.
 pub fn verifier(data: &[u8]) {
     let mut bytes = Bytes(data);
     let alg = if bytes.next() % 2 == 0 { HashAlg::Sha1 } else { HashAlg::Sha256 };
@@ -255,8 +361,8 @@ pub fn verifier(data: &[u8]) {
         assert_eq!(truth(claim.node), Some(claim), "a false hash was taken for proven");
     }
 
-    // Honest peers that send all they have. The first datagrams may be needed to get over false sizes; a chunk as long as
-    // two hashes has to wait until others were accepted.
+    // Honest peers that send all they have. The first datagrams may be needed to get over false sizes; a chunk as long
+    // as two hashes has to wait until others were accepted.
     for chunk in (0..tree.chunks).chain(0..tree.chunks).filter(|_| length_given || length != 2 * alg.len()) {
         let mut claims = tree.peaks.clone();
         claims.extend(peak_of(chunk, tree.chunks).into_iter().flat_map(|peak| uncles(chunk, peak)).filter_map(truth));
@@ -322,6 +428,8 @@ mod tests {
         corpus("range_set", range_set);
         #[cfg(feature = "signature")]
         corpus("signature", signature);
+        #[cfg(feature = "signature")]
+        corpus("live", live);
         corpus("verifier", verifier);
     }
 

@@ -22,6 +22,8 @@ pub mod fuzzing;
 mod hash;
 mod identifier;
 mod link;
+#[cfg(feature = "signature")]
+pub mod live;
 mod memory;
 mod metadata;
 mod proven;
@@ -32,6 +34,7 @@ mod store;
 mod time;
 mod tree;
 mod verifier;
+mod window;
 
 pub use addressing::BadSpec;
 pub use bin::Bin;
@@ -46,3 +49,4 @@ pub use store::{ContentStore, Read, StoreError, StoredSize, Write};
 pub use time::Instant;
 pub use tree::{Claim, Misplaced, Tree, TreeBuilder, is_filled, peak_of, peaks, root_bin, root_from_peaks, uncles};
 pub use verifier::{Unverified, Verdict, Verifier};
+pub use window::WindowStore;

@@ -42,6 +42,19 @@ impl SwarmMetadata {
         }
     }
 
+    /// A live stream with the RFC's defaults: as [`of_root`](Self::of_root), with a Unified Merkle Tree signed with this key.
+    #[cfg(feature = "signature")]
+    pub fn of_key(key: &crate::signature::PublicKey) -> Self {
+        Self {
+            id: key.swarm_id(),
+            chunk_size: Self::DEFAULT_CHUNK_SIZE,
+            addressing: ChunkAddressing::default(),
+            integrity: IntegrityMethod::UnifiedMerkleTree,
+            hash: HashAlg::Sha256,
+            content_length: None,
+        }
+    }
+
     /// Are these values possible together? Every crate may rely on this having been checked once.
     pub fn check(&self) -> Result<(), MetadataError> {
         if self.chunk_size == u32::MAX {

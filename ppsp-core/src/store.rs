@@ -15,9 +15,9 @@ pub trait ContentStore: Send {
     /// Takes a chunk that has been verified. Every chunk but the last of the content has the full length.
     fn write_chunk(&mut self, chunk: ChunkId, data: &[u8]) -> Result<Write, StoreError>;
 
-    /// Takes neighbouring chunks that have been verified, in order and at least one. Says how many of them, from the first
-    /// on, have the answer; for the others it is called again. For stores to which one large write is cheaper than many
-    /// small ones; as provided it takes the first chunk and leaves the rest.
+    /// Takes neighbouring chunks that have been verified, in order and at least one. Says how many of them, from the
+    /// first on, have the answer; for the others it is called again. For stores to which one large write is cheaper
+    /// than many small ones; as provided it takes the first chunk and leaves the rest.
     fn write_run(&mut self, first: ChunkId, chunks: &[&[u8]]) -> Result<(usize, Write), StoreError> {
         match chunks.first() {
             Some(data) => self.write_chunk(first, data).map(|answer| (1, answer)),
@@ -39,6 +39,13 @@ pub trait ContentStore: Send {
     /// The number of chunks has been proven, and the length of the content in bytes where the last chunk is held too.
     /// May be called more than once with growing knowledge.
     fn set_size(&mut self, chunks: u64, content_length: Option<u64>) -> Result<(), StoreError>;
+
+    /// Chunks before this one are not needed any more, nor the hashes that only they need: the stream has moved on (RFC
+    /// 7574 §6.2). As provided it keeps them.
+    fn discard_before(&mut self, chunk: ChunkId) -> Result<(), StoreError> {
+        _ = chunk;
+        Ok(())
+    }
 
     /// The chunks held and verified when the swarm is opened, and what was known of the size then.
     fn held(&mut self, each: &mut dyn FnMut(ChunkRange)) -> Result<StoredSize, StoreError>;

@@ -58,15 +58,20 @@ pub const fn is_filled(node: Bin, chunks: u64) -> bool {
 /// RFC 7574 §5.6.1: all right of the last peak is empty. Note that peaks that lead to the right root are *not* proof of
 /// the size by themselves, see [`Verifier`](crate::Verifier).
 pub fn root_from_peaks(alg: HashAlg, claims: &[Claim]) -> Option<(Hash, u64)> {
-    let (last, mut left) = claims.split_last()?;
+    let last = claims.last()?;
     let chunks = last.node.last_chunk() + 1;
     let usable = |hash: &Hash| hash.as_bytes().len() == alg.len() && !hash.is_empty();
     if !peaks(chunks).eq(claims.iter().map(|claim| claim.node)) || !claims.iter().all(|claim| usable(&claim.hash)) {
         return None;
     }
-    let root = root_bin(chunks);
+    Some((padded(alg, claims, root_bin(chunks))?, chunks))
+}
+
+/// The hash of `top`, where these are the peaks of all that is not empty below it, left to right.
+pub(crate) fn padded(alg: HashAlg, peaks: &[Claim], top: Bin) -> Option<Hash> {
+    let (last, mut left) = peaks.split_last()?;
     let (mut node, mut hash) = (last.node, last.hash);
-    while node != root {
+    while node != top {
         let pair = if node.is_left() {
             [hash, Hash::empty(alg)]
         } else {
@@ -77,7 +82,7 @@ pub fn root_from_peaks(alg: HashAlg, claims: &[Claim]) -> Option<(Hash, u64)> {
         hash_pairs(alg, &[pair], core::slice::from_mut(&mut hash));
         node = node.parent()?;
     }
-    Some((hash, chunks))
+    Some(hash)
 }
 
 /// What a finished [`TreeBuilder`] knows of content.
@@ -136,6 +141,21 @@ impl TreeBuilder {
             above: Vec::with_capacity(GROUP / 2),
             stack: Vec::new(),
         }
+    }
+
+    /// As [`new`](Self::new), for content whose chunks before `first` are not known here. It has no root hash.
+    #[cfg(feature = "signature")]
+    pub(crate) fn starting_at(alg: HashAlg, chunk_size: u32, first: ChunkId) -> Self {
+        let mut builder = Self::new(alg, chunk_size);
+        builder.folded = first;
+        builder.content_length = first.saturating_mul(builder.chunk_size as u64);
+        builder
+    }
+
+    /// Hands out every hash that is known by now.
+    #[cfg(feature = "signature")]
+    pub(crate) fn settle(&mut self, sink: &mut dyn FnMut(Bin, &Hash)) {
+        self.fold(sink);
     }
 
     /// Takes the next bytes of the content. `sink` is given the hash of each filled node that is known by now.
@@ -269,15 +289,21 @@ impl TreeBuilder {
     }
 
     /// Adds a subtree on the right, and closes every node that is complete by it.
-    fn join(&mut self, mut top: Claim, sink: &mut dyn FnMut(Bin, &Hash)) {
-        while let Some(left) = self.stack.pop_if(|left| left.node.height() == top.node.height()) {
-            let pair = [left.hash, top.hash];
-            hash_pairs(self.alg, &[pair], core::slice::from_mut(&mut top.hash));
-            top.node = top.node.parent().unwrap_or(Bin::ALL);
-            sink(top.node, &top.hash);
-        }
-        self.stack.push(top);
+    fn join(&mut self, top: Claim, sink: &mut dyn FnMut(Bin, &Hash)) {
+        join(self.alg, &mut self.stack, top, sink);
     }
+}
+
+/// Adds a subtree on the right of complete ones, and closes every node that is complete by it.
+pub(crate) fn join(alg: HashAlg, stack: &mut Vec<Claim>, mut top: Claim, sink: &mut dyn FnMut(Bin, &Hash)) {
+    // Of content that does not begin with its first chunk, two neighbours of one height need not be siblings.
+    while let Some(left) = stack.pop_if(|left| left.node.sibling() == Some(top.node)) {
+        let pair = [left.hash, top.hash];
+        hash_pairs(alg, &[pair], core::slice::from_mut(&mut top.hash));
+        top.node = top.node.parent().unwrap_or(Bin::ALL);
+        sink(top.node, &top.hash);
+    }
+    stack.push(top);
 }
 
 /// Why a part is not the next of a tree: the content so far is no multiple of its width, the next power of two of its chunks.

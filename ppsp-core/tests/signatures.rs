@@ -6,7 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ppsp_core::signature::{BadSignature, PrivateKey, PublicKey, SignatureAlgorithm, Signer};
+use ppsp_core::{
+    Bin, ChunkRange, Hash, HashAlg, SwarmMetadata,
+    live::{LiveConfig, LiveVerifier, Munro, NtpTime, Offered, Refusal, Signing},
+    signature::{BadSignature, PrivateKey, PublicKey, SignatureAlgorithm, Signer},
+};
 use serde_json::Value;
 
 fn rows(name: &str) -> Vec<Value> {
@@ -96,6 +100,43 @@ fn munros_of_libswift() {
         let as_the_rfc = [&range[..], &number("timestamp").to_be_bytes(), &hash];
         assert_eq!(key.verify(&as_the_rfc, &signature), Err(BadSignature));
     }
+}
+
+/// A viewer that is told so follows the stream that was captured; one that is not believes none of it.
+#[test]
+fn a_stream_of_libswift() {
+    let captured = json("libswift/munros.json");
+    let metadata = SwarmMetadata {
+        hash: HashAlg::Sha1,
+        ..SwarmMetadata::of_key(&PublicKey::parse(&bytes(&captured["swarm_id"])).unwrap())
+    };
+    let munro = |munro: &Value, signing: Signing| {
+        let number = |name: &str| munro[name].as_u64().unwrap();
+        Munro {
+            node: Bin::exactly(ChunkRange::new(number("first"), number("last")).unwrap()).unwrap(),
+            time: signing.read_time(number("timestamp")),
+            hash: Hash::from_bytes(&bytes(&munro["hash"])).unwrap(),
+            signature: bytes(&munro["signature"]).into(),
+        }
+    };
+    let munros = captured["munros"].as_array().unwrap();
+    let last = munro(&munros[2], Signing::Libswift);
+    let mut config = LiveConfig::default();
+    config.signing = Signing::Libswift;
+    let mut viewer = LiveVerifier::new(&metadata, config).unwrap();
+    for one in munros {
+        let munro = munro(one, Signing::Libswift);
+        assert_eq!(Signing::Libswift.write_time(munro.time), one["timestamp"].as_u64().unwrap());
+        assert_eq!(viewer.offer(last.time, &munro, &mut vec![]), Ok(Offered::New));
+    }
+    assert_eq!((viewer.chunks_per_signature(), viewer.end()), (Some(32), 128));
+    let late = NtpTime::from_unix_micros(last.time.to_unix_micros() + 31_000_000);
+    let mut another = LiveVerifier::new(&metadata, config).unwrap();
+    assert_eq!(another.offer(late, &last, &mut vec![]), Err(Refusal::TooOld));
+
+    let mut strict = LiveVerifier::new(&metadata, LiveConfig::default()).unwrap();
+    let last = munro(&munros[2], Signing::Rfc);
+    assert_eq!(strict.offer(last.time, &last, &mut vec![]), Err(Refusal::BadSignature));
 }
 
 /// OpenSSL reads keys of ours and verifies what they sign; we read keys of OpenSSL's and verify what it signs.

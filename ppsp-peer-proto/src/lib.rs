@@ -11,8 +11,8 @@
 //! | [`congestion`] | how fast to send: LEDBAT (RFC 6817) behind [`congestion::Controller`] |
 //! | [`wire`] | the messages and options of RFC 7574 §7 and §8, read and written |
 //!
-//! What is implemented: the whole of the wire format, and static content protected by a Merkle hash tree. Live streams
-//! (RFC 7574 §6) are not there yet: their messages are read and written, no endpoint acts on them.
+//! What is implemented: the whole of the wire format, static content protected by a Merkle hash tree, and live streams in a
+//! Unified Merkle Tree (RFC 7574 §6, [`LiveOptions`]). Sign All is for benign networks and not done here.
 //!
 //! # Example
 //!

@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
 use ppsp_core::{
-    Bin, ChunkAddressing, ChunkRange, Claim, Hash, HashAlg, Instant, MemoryStore, RangeSet, SwarmMetadata, hash_chunks,
-    hash_pairs, peak_of, root_from_peaks,
+    Bin, ChunkAddressing, ChunkRange, Claim, Hash, HashAlg, Instant, MemoryStore, RangeSet, SwarmMetadata, WindowStore,
+    hash_chunks, hash_pairs, live::Signing, peak_of, root_from_peaks, signature::PublicKey,
 };
-use ppsp_peer_proto::{Datagrams, Endpoint, EndpointConfig, Event, Reason, SwarmConfig, SwarmKey};
+use ppsp_peer_proto::{Datagrams, Endpoint, EndpointConfig, Event, LiveOptions, Reason, SwarmConfig, SwarmKey};
 
 const CHUNK: usize = 1024;
 const BOTH: [ChunkAddressing; 2] = [ChunkAddressing::Range32, ChunkAddressing::Bin32];
@@ -1056,4 +1056,52 @@ fn the_closing_handshake_of_the_capture() {
     ours.receive(&patched(&capture.last().unwrap().1, id, None));
     assert_eq!(ours.pass(Duration::from_secs(120)).len(), 0);
     assert_eq!(ours.down(), Some(Reason::Closed));
+}
+
+/// A viewer that is told so follows the captured live stream of libswift: its handshake without a hash function, a window and no
+/// chunk size, munros with signatures over the bare hash, times in microseconds of Unix time.
+#[test]
+fn a_live_stream_of_libswift() {
+    let captured = capture("live_umt_p256_head.jsonl");
+    let opening = &captured[0].1;
+    let id = PublicKey::parse(&opening[16..16 + 65]).unwrap();
+    let metadata = SwarmMetadata { hash: HashAlg::Sha1, ..SwarmMetadata::of_key(&id) };
+    let follow = |signing: Signing| {
+        let mut live = LiveOptions::default();
+        live.config.signing = signing;
+        let mut config = SwarmConfig::new(metadata.clone());
+        config.live = Some(live);
+        // A second after the first munro was signed.
+        let mut now = Instant::from_micros(0x0006_60da_5e04_9c93 + 1_000_000);
+        let mut viewer = Endpoint::new(EndpointConfig::default(), [1; 32], now);
+        let key = viewer.open(now, config, Box::new(WindowStore::new())).unwrap();
+        let libswift: SocketAddr = "192.0.2.1:7000".parse().unwrap();
+        viewer.connect(now, key, libswift).unwrap();
+        let mut buffer = [0; 2048];
+        let hello = viewer.poll_transmit(now, NonZeroUsize::MIN, &mut buffer).unwrap();
+        let ours: [u8; 4] = buffer[..hello.len][5..9].try_into().unwrap();
+        let mut sent = 0;
+        for (_, datagram) in captured.iter().filter(|(side, _)| *side == Side::Seeder) {
+            let mut datagram = datagram.clone();
+            datagram[..4].copy_from_slice(&ours);
+            sent += u64::from(datagram[4] == 1 || datagram.len() > 1100);
+            now = now + ms(1);
+            viewer.handle(now, [Datagrams::one(libswift, &datagram)]);
+            while viewer.poll_transmit(now, NonZeroUsize::MIN, &mut buffer).is_some() {}
+        }
+        let stranger: SocketAddr = "192.0.2.2:7000".parse().unwrap();
+        viewer.handle(now, [Datagrams::one(stranger, opening)]);
+        let answer = viewer.poll_transmit(now, NonZeroUsize::MIN, &mut buffer).map(|answer| answer.destination);
+        assert_eq!(answer, Some(stranger), "its opening is answered");
+        let events: Vec<Event> = std::iter::from_fn(|| viewer.poll_event()).collect();
+        let tuned = events.iter().any(|event| matches!(event, Event::TunedIn { chunk: 64, .. }));
+        (tuned, viewer.swarm(key).unwrap().held().clone(), sent, viewer.stats().clone())
+    };
+    let (tuned, held, sent, stats) = follow(Signing::Libswift);
+    assert!(tuned);
+    assert!(held.contains(32) && held.contains(33) && held.len() > sent / 2, "{held:?} of {sent}: {stats:?}");
+    assert_eq!((stats.dropped_corrupt, stats.dropped_malformed, stats.refused_munros), (0, 0, 0));
+    // One that is not told so believes none of it.
+    let (tuned, held, ..) = follow(Signing::Rfc);
+    assert!(!tuned && held.is_empty());
 }

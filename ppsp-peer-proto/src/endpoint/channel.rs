@@ -1,8 +1,9 @@
+use alloc::boxed::Box;
 use core::{net::SocketAddr, time::Duration};
 
 use ppsp_core::{ChunkRange, Instant, RangeSet};
 
-use super::{PeerKey, announce::Reminder, download::Download, pex::Pex, upload::Upload};
+use super::{PeerKey, announce::Reminder, download::Download, live::Follower, pex::Pex, upload::Upload};
 use crate::wire::{ChannelId, MessageType, SupportedMessages};
 
 /// A channel: the conversation with one peer in one swarm (RFC 7574 §3.11).
@@ -41,6 +42,8 @@ pub(super) struct Channel {
 
     /// What the peer holds, by its HAVEs and ACKs.
     pub(super) have: RangeSet,
+    /// In a live swarm.
+    pub(super) follower: Option<Box<Follower>>,
     /// What we hold and have not told it yet.
     pub(super) announce: RangeSet,
     pub(super) reminder: Reminder,

@@ -3,13 +3,14 @@ use core::time::Duration;
 
 use ppsp_core::{Instant, SwarmMetadata};
 
+use super::LiveOptions;
 use crate::{
     congestion::{Controller, ControllerFactory, LedbatFactory, StreamingFactory},
     policy::{Choker, Picker, RarestFirst, Reciprocal},
 };
 
-/// Limits, timers and policies of an [`Endpoint`](crate::Endpoint). Everything in it that a stranger can grow is bounded by one
-/// of these values; what happens at the limit stands beside each.
+/// Limits, timers and policies of an [`Endpoint`](crate::Endpoint). Everything in it that a stranger can grow is
+/// bounded by one of these values; what happens at the limit stands beside each.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -33,11 +34,11 @@ pub struct EndpointConfig {
     pub half_open_timeout: Duration,
     /// How long to go on asking a peer that does not answer our handshake.
     pub handshake_timeout: Duration,
-    /// Bytes asked for and not received, over all peers. At the limit no more is asked. They take no memory of their own;
-    /// the account of them takes about a tenth of the memory that chunks of 1 KiB would.
+    /// Bytes asked for and not received, over all peers. At the limit no more is asked. They take no memory of their
+    /// own; the account of them takes about a tenth of the memory that chunks of 1 KiB would.
     pub max_requested: usize,
-    /// Bytes asked of one peer and not received. The default fills a path of 1 Gbit/s and 100 ms, of which a round trip and
-    /// LEDBAT's queue hold 22 MB.
+    /// Bytes asked of one peer and not received. The default fills a path of 1 Gbit/s and 100 ms, of which a round trip
+    /// and LEDBAT's queue hold 22 MB.
     pub max_requested_per_peer: usize,
     /// Ranges of chunks remembered of what a peer asked for. At the limit further REQUESTs are dropped.
     pub max_queued_requests: usize,
@@ -45,12 +46,13 @@ pub struct EndpointConfig {
     pub max_have_parts: usize,
     /// Largest datagram sent, in bytes of UDP payload. A chunk that does not fit is sent in a larger one all the same.
     pub max_datagram: usize,
-    /// Largest datagram tried on the way to a peer, with several chunks in it (RFC 7574 §8.1); no more than `max_datagram`
-    /// is sent unless the peer acknowledged one as large. At most what UDP carries, 65 507 bytes.
+    /// Largest datagram tried on the way to a peer, with several chunks in it (RFC 7574 §8.1); no more than
+    /// `max_datagram` is sent unless the peer acknowledged one as large. At most what UDP carries, 65 507 bytes.
     pub max_probed_datagram: usize,
     /// Silence after which a peer is sent a keep-alive (RFC 7574 §3.12). Short enough for the NATs on the way.
     pub keep_alive: Duration,
-    /// Silence after which a peer is dead, if three datagrams went unanswered meanwhile (RFC 7574 §3.12: three minutes).
+    /// Silence after which a peer is dead, if three datagrams went unanswered meanwhile (RFC 7574 §3.12: three
+    /// minutes).
     pub idle_timeout: Duration,
     /// How long HAVEs may wait for company (RFC 7574 §3.2).
     pub have_delay: Duration,
@@ -119,8 +121,8 @@ impl Default for EndpointConfig {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Congestion {
-    /// As in `Streaming` while somebody reads ([`SwarmMut::set_windows`](crate::SwarmMut::set_windows)): those who watch the
-    /// same feed each other in time. As in `Background` otherwise.
+    /// As in `Streaming` while somebody reads ([`SwarmMut::set_windows`](crate::SwarmMut::set_windows)): those who
+    /// watch the same feed each other in time. As in `Background` otherwise.
     #[default]
     Automatic,
     /// [`EndpointConfig::controller`]: for seeds that must not be in anybody's way.
@@ -141,6 +143,8 @@ pub struct SwarmConfig {
     pub choker: Box<dyn Choker>,
     /// Which congestion control its channels have.
     pub congestion: Congestion,
+    /// What a live swarm is told besides; without it, a viewer's defaults.
+    pub live: Option<LiveOptions>,
 }
 
 impl SwarmConfig {
@@ -151,6 +155,7 @@ impl SwarmConfig {
             picker: Box::new(RarestFirst::default()),
             choker: Box::new(Reciprocal::default()),
             congestion: Congestion::default(),
+            live: None,
         }
     }
 }

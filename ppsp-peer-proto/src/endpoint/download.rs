@@ -299,7 +299,7 @@ impl Endpoint {
         let before = budget;
         // RFC 7574 §5.6.2: to obtain the definite content size, the last chunk is needed. The sooner the better: until
         // then peak hashes may still turn out to be false.
-        if let Some(last) = state.all().filter(|_| !state.verifier.size_certain()).map(ChunkRange::last)
+        if let Some(last) = state.all().filter(|_| !state.integrity.size_certain()).map(ChunkRange::last)
             && channel.have.contains(last)
             && !state.held.contains(last)
             && !state.busy.intersects(ChunkRange::single(last))

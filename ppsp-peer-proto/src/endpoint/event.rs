@@ -1,5 +1,7 @@
 use core::net::SocketAddr;
 
+use ppsp_core::ChunkId;
+
 /// Names a swarm for as long as the endpoint lives; never reused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SwarmKey(pub(crate) u64);
@@ -52,6 +54,23 @@ pub enum Event {
     },
     /// All content is held, or all that is wanted.
     Complete {
+        /// The swarm.
+        swarm: SwarmKey,
+    },
+    /// A live stream was found: there is a munro of its source that is not too old.
+    TunedIn {
+        /// The swarm.
+        swarm: SwarmKey,
+        /// The chunk behind the last one that is known to exist. Other peers may know of later ones.
+        chunk: ChunkId,
+    },
+    /// A live stream has moved on; see [`Swarm::live_end`](crate::Swarm::live_end).
+    LiveEdge {
+        /// The swarm.
+        swarm: SwarmKey,
+    },
+    /// Two sources sign with the key of a live stream. Told once.
+    TwoSources {
         /// The swarm.
         swarm: SwarmKey,
     },

@@ -14,6 +14,7 @@ use super::{
     download::Download,
     path_mtu::PathMtu,
     pex::Pex,
+    swarm::SwarmState,
     timers::Timer,
     upload::Upload,
 };
@@ -91,6 +92,7 @@ impl Endpoint {
             in_ready: false,
             idle_since: now,
             have: RangeSet::new(),
+            follower: None,
             announce: RangeSet::new(),
             reminder: Reminder::default(),
             down: Download::new(now),
@@ -170,6 +172,7 @@ impl Endpoint {
         channel.their_id = handshake.source;
         channel.draft = handshake.options.chunk_size.is_none();
         channel.supported = handshake.options.supported.unwrap_or(SupportedMessages::ALL);
+        channel.follower = self.swarms.get(slot).and_then(|swarm| swarm.state.follower(&handshake.options));
         channel.must_send = true;
         self.half_open.insert((now, i));
         self.shared.wake(i, channel);
@@ -186,9 +189,10 @@ impl Endpoint {
         let fit = handshake.source != ChannelId::NONE
             && speaks_our_version(options)
             && options.integrity.is_some()
-            && options.hash.is_some()
+            // RFC 7574 §7.6: where there is a Merkle hash tree; libswift leaves it out of live swarms.
+            && (options.hash.is_some() || swarm.state.integrity.live().is_some())
             && options.addressing.is_some()
-            && fits(options, &swarm.state.metadata);
+            && fits(options, &swarm.state);
         let welcome = is_unicast(remote) && !self.shared.bans.contains(now, remote) && !from_ourselves;
         (fit && welcome).then(|| (slot, swarm.state.format()))
     }
@@ -262,13 +266,14 @@ impl Endpoint {
             return false;
         }
         channel.their_id = handshake.source;
-        if !speaks_our_version(options) || !fits(options, &swarm.state.metadata) {
+        if !speaks_our_version(options) || !fits(options, &swarm.state) {
             // RFC 7574 §3.1.1, step 4: if any check fails, P MAY send a closing HANDSHAKE.
             self.drop_channel(now, i, Reason::Incompatible, true);
             return false;
         }
         channel.draft = options.chunk_size.is_none();
         channel.supported = options.supported.unwrap_or(SupportedMessages::ALL);
+        channel.follower = swarm.state.follower(options);
         // RFC 7574 §12.1.2: Peer A MUST respond immediately to the second datagram.
         channel.must_send = true;
         if let Phase::Opening { since, tries: 1, .. } = channel.phase {
@@ -391,7 +396,8 @@ impl Endpoint {
         let Some(channel) = channels.get_mut(i) else { return 0 };
         let Some(swarm) = swarms.get_mut(channel.swarm) else { return 0 };
         let metadata = &swarm.state.metadata;
-        let supported = Some(supported_messages(shared.config.pex));
+        let live = swarm.state.integrity.live();
+        let supported = Some(supported_messages(shared.config.pex, live.is_some()));
         let full = Options {
             version: Some(VERSION),
             min_version: Some(VERSION),
@@ -403,6 +409,8 @@ impl Endpoint {
             chunk_size: Some(metadata.chunk_size),
             ..Options::default()
         };
+        // RFC 7574 §7.7, §7.9.
+        let full = live.map_or(full, |live| live.put_options(full, metadata));
         let draft = Options { supported: None, chunk_size: None, ..full };
         let (options, limit) = match &mut channel.phase {
             Phase::Opening { tries, .. } => {
@@ -460,8 +468,10 @@ fn speaks_our_version(options: &Options<'_>) -> bool {
 }
 
 /// Does nothing in the options contradict the swarm's metadata?
-fn fits(options: &Options<'_>, metadata: &SwarmMetadata) -> bool {
-    options.swarm_id.is_none_or(|id| id == metadata.id.as_bytes())
+fn fits(options: &Options<'_>, state: &SwarmState) -> bool {
+    let metadata = &state.metadata;
+    state.integrity.live().is_none_or(|live| live.fits(options))
+        && options.swarm_id.is_none_or(|id| id == metadata.id.as_bytes())
         && options.integrity.is_none_or(|code| code == metadata.integrity.code())
         && options.hash.is_none_or(|code| code == metadata.hash.code())
         && options.addressing.is_none_or(|code| code == metadata.addressing.code())
@@ -474,8 +484,9 @@ fn known_to_drafts(metadata: &SwarmMetadata) -> bool {
 }
 
 /// RFC 7574 §7.10: peers who support only a proper subset of the messages MUST signal which.
-fn supported_messages(pex: bool) -> SupportedMessages {
-    let all = SupportedMessages::ALL.without(MessageType::SignedIntegrity).without(MessageType::PexResCert);
+fn supported_messages(pex: bool, live: bool) -> SupportedMessages {
+    let all = SupportedMessages::ALL.without(MessageType::PexResCert);
+    let all = if live { all } else { all.without(MessageType::SignedIntegrity) };
     if pex {
         all
     } else {

@@ -2,7 +2,8 @@
 //!
 //! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
 //! verified, `download` asks for chunks, `upload` serves them, `announce` tells what is held, `transmit` writes datagrams,
-//! `pex` exchanges addresses, `supply` takes content that came by another way.
+//! `pex` exchanges addresses, `supply` takes content that came by another way, `integrity` says what is right, `live` what is
+//! peculiar to live streams.
 //! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
 mod announce;
@@ -13,7 +14,9 @@ mod config;
 mod download;
 mod event;
 mod handshake;
+mod integrity;
 mod ledger;
+mod live;
 mod meter;
 mod order;
 mod path_mtu;
@@ -42,7 +45,8 @@ use core::{
 };
 
 use ppsp_core::{
-    Bin, ChunkRange, Claim, ContentStore, Instant, MetadataError, RangeSet, StoreError, SwarmId, Verdict, Verifier,
+    Bin, ChunkRange, Claim, ContentStore, Instant, MetadataError, RangeSet, StoreError, SwarmId, SwarmMetadata,
+    Verdict, Verifier, live::LiveError,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -51,6 +55,8 @@ use self::{
     bans::Bans,
     channel::{Channel, Phase},
     chunk_map::ChunkMap,
+    integrity::Integrity,
+    live::Live,
     meter::{Bucket, Meter},
     receive::Batch,
     slab::Slab,
@@ -63,6 +69,7 @@ use crate::{policy::Candidate, wire::ChannelId};
 
 pub use config::{Congestion, EndpointConfig, SwarmConfig};
 pub use event::{Event, PeerKey, Reason, SwarmKey};
+pub use live::{LiveOptions, PushError};
 pub use stats::{PeerStats, Stats};
 pub use supply::SupplyError;
 pub use view::{Swarm, SwarmMut};
@@ -242,49 +249,28 @@ impl Endpoint {
         store: Box<dyn ContentStore>,
     ) -> Result<SwarmKey, OpenError> {
         self.advance(now);
-        let SwarmConfig { metadata, picker, choker, congestion } = config;
+        let SwarmConfig { metadata, picker, choker, congestion, live } = config;
         if self.by_swarm_id.contains_key(&metadata.id) {
             return Err(OpenError::AlreadyOpen);
         }
-        let mut verifier = Verifier::new(&metadata)?;
         let mut store = Store(store);
-        let mut claimed = RangeSet::new();
-        let size = store.0.held(&mut |range| {
-            claimed.insert(range);
-        })?;
-        let mut held = RangeSet::new();
-        if let Some(chunks) = size.chunks {
-            let mut failed = None;
-            let mut read = |node| match store.0.read_hash(node) {
-                Ok(hash) => hash,
-                Err(error) => {
-                    failed = Some(error);
-                    None
-                }
-            };
-            held = verifier.restore(chunks, size.content_length, &claimed, &mut read);
-            if let Some(error) = failed {
-                return Err(error.into());
-            }
-        }
-        if held.is_empty() && !claimed.is_empty() {
-            return Err(OpenError::WrongContent);
-        }
+        let (integrity, held) = if metadata.integrity.is_live() {
+            // What is with the store from before has lost its munros: nobody could be told that it is right.
+            (Integrity::Live(Box::new(Live::new(&metadata, live.unwrap_or_default())?)), RangeSet::new())
+        } else {
+            let (verifier, held) = restore(&metadata, &mut store)?;
+            (Integrity::Static(Box::new(verifier)), held)
+        };
         self.next_key += 1;
         let key = SwarmKey(self.next_key);
         let id = metadata.id.clone();
-        let known = verifier.peaks_proven();
-        if let Some(chunks) = verifier.chunks().filter(|_| known)
-            && (size.chunks, size.content_length) != (Some(chunks), verifier.content_length())
-        {
-            store.0.set_size(chunks, verifier.content_length())?;
-        }
+        let known = integrity.peaks_proven();
         let mut swarm = swarm::Swarm {
             state: SwarmState {
                 key,
-                told_size: if known { (verifier.chunks(), verifier.content_length()) } else { (None, None) },
+                told_size: if known { (integrity.known_chunks(), integrity.content_length()) } else { (None, None) },
                 metadata,
-                verifier,
+                integrity,
                 held,
                 writing: RangeSet::new(),
                 busy: RangeSet::new(),
@@ -449,10 +435,15 @@ impl Endpoint {
                 written.intersect_with(&[range].into_iter().collect());
                 swarm.state.writing.subtract(&written);
                 swarm.state.busy.subtract(&written);
+                let announceable = |run| match swarm.state.integrity.live_mut() {
+                    Some(live) => live.announceable(run),
+                    None => Some(run),
+                };
+                let written: RangeSet = written.runs().filter_map(announceable).collect();
                 swarm.state.held.union_with(&written);
                 swarm.state.fresh.union_with(&written);
                 for run in written.runs() {
-                    swarm.state.verifier.forget(&swarm.state.held, run);
+                    swarm.state.integrity.forget(&swarm.state.held, run);
                 }
                 self.after_chunks(now, slot);
             }
@@ -480,11 +471,16 @@ impl Endpoint {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.shared.events.pop_front()?;
-        if let Event::Progress { swarm } | Event::PeersLearned { swarm } = event
+        if let Event::Progress { swarm } | Event::PeersLearned { swarm } | Event::LiveEdge { swarm } = event
             && let Some(swarm) = self.swarm_slot(swarm).and_then(|slot| self.swarms.get_mut(slot))
         {
             match event {
                 Event::Progress { .. } => swarm.state.told_progress = false,
+                Event::LiveEdge { .. } => {
+                    if let Some(live) = swarm.state.integrity.live_mut() {
+                        live.told_edge = false;
+                    }
+                }
                 _ => swarm.state.told_learned = false,
             }
         }
@@ -515,6 +511,9 @@ impl Endpoint {
             }
             swarm.state.complete = complete;
             if change == Change::Moved {
+                if swarm.state.integrity.live().is_some() {
+                    self.withdraw_unwanted(slot);
+                }
                 self.feed_starving(Some(slot));
                 continue;
             }
@@ -663,7 +662,8 @@ impl Endpoint {
             state.rechoke_at = None;
             return;
         }
-        let next = swarm.choker.rechoke(now, state.complete, &mut candidates, &mut shared.rng);
+        let gives_all = state.complete || state.integrity.live().is_some_and(|live| live.is_source);
+        let next = swarm.choker.rechoke(now, gives_all, &mut candidates, &mut shared.rng);
         state.rechoke_at = Some(next.max(now + Duration::from_millis(100)));
         for candidate in candidates {
             let i = (candidate.peer.0 & 0xFF_FFFF) as usize;
@@ -726,6 +726,39 @@ impl Endpoint {
     }
 }
 
+/// A verifier of static content, and what of it the store holds, as far as its hashes lead to the root.
+fn restore(metadata: &SwarmMetadata, store: &mut Store) -> Result<(Verifier, RangeSet), OpenError> {
+    let mut verifier = Verifier::new(metadata)?;
+    let mut claimed = RangeSet::new();
+    let size = store.0.held(&mut |range| {
+        claimed.insert(range);
+    })?;
+    let mut held = RangeSet::new();
+    if let Some(chunks) = size.chunks {
+        let mut failed = None;
+        let mut read = |node| match store.0.read_hash(node) {
+            Ok(hash) => hash,
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        };
+        held = verifier.restore(chunks, size.content_length, &claimed, &mut read);
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+    }
+    if held.is_empty() && !claimed.is_empty() {
+        return Err(OpenError::WrongContent);
+    }
+    if let Some(chunks) = verifier.chunks().filter(|_| verifier.peaks_proven())
+        && (size.chunks, size.content_length) != (Some(chunks), verifier.content_length())
+    {
+        store.0.set_size(chunks, verifier.content_length())?;
+    }
+    Ok((verifier, held))
+}
+
 /// Why a swarm cannot be opened.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
@@ -736,6 +769,9 @@ pub enum OpenError {
     /// Its metadata makes no sense, or asks for what is not supported.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
+    /// A live swarm's ID is no key, or its content is protected by Sign All, which only the verifier knows yet.
+    #[error("{0}")]
+    Live(#[from] LiveError),
     /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),

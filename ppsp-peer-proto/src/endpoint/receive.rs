@@ -175,6 +175,12 @@ impl Endpoint {
                         _ = batch.chunks.try_push(Arrived { channel: i, peer, chunk, timestamp, data, claims, fate });
                     }
                 }
+                Ok(Message::SignedIntegrity { range, timestamp, signature }) => {
+                    self.on_munro(now, i, (range, timestamp, signature), &mut batch.claims, claims_from);
+                    if self.channels.get(i).is_none() {
+                        return;
+                    }
+                }
                 Ok(message) => {
                     // Messages are processed in their order, and an invalid one ends the datagram: what follows a chunk
                     // waits for the verdict on it. Chunks stand last in a datagram, so this is rare.
@@ -287,8 +293,8 @@ impl Endpoint {
             }
             Message::PexResV4(address) => self.on_pex_response(now, i, address.into()),
             Message::PexResV6(address) => self.on_pex_response(now, i, address.into()),
-            // Membership certificates and live content are for other swarms than these; hashes and chunks have no
-            // business before the handshake is complete.
+            // Membership certificates are for other swarms than these; hashes, munros and chunks have no business before the
+            // handshake is complete.
             Message::PexResCert(_)
             | Message::SignedIntegrity { .. }
             | Message::Integrity { .. }
@@ -365,7 +371,7 @@ impl Endpoint {
     fn on_peaks(&mut self, i: usize, batch: &Batch<'_>, from: usize) {
         let Some(slot) = self.channels.get(i).map(|c| c.swarm) else { return };
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        if swarm.state.verifier.size_certain() && swarm.state.verifier.peaks_proven() {
+        if swarm.state.integrity.wants_peaks().is_none() {
             return;
         }
         let claims = batch.claims.get(from..).unwrap_or_default();
@@ -382,10 +388,11 @@ impl Endpoint {
         };
         let Some(channel) = self.channels.get_mut(i).filter(|c| c.down.false_peaks < MAX_IN_VAIN) else { return };
         self.proven.clear();
-        let believed = swarm.state.verifier.chunks();
-        if swarm.state.verifier.offer_peaks(peaks, &mut self.proven) {
+        let Some(verifier) = swarm.state.integrity.wants_peaks() else { return };
+        let believed = verifier.chunks();
+        if verifier.offer_peaks(peaks, &mut self.proven) {
             // One peer cannot make us change our mind for ever.
-            channel.down.false_peaks += u32::from(believed.is_some_and(|n| swarm.state.verifier.chunks() != Some(n)));
+            channel.down.false_peaks += u32::from(believed.is_some_and(|n| verifier.chunks() != Some(n)));
             let kept = swarm.store.keep(&self.proven);
             self.after_proof(slot, kept);
         } else {
@@ -400,8 +407,8 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let mut result = kept;
         let state = &mut swarm.state;
-        let size = state.chunks().filter(|_| state.verifier.peaks_proven());
-        let length = state.verifier.content_length();
+        let size = state.chunks().filter(|_| state.integrity.peaks_proven());
+        let length = state.integrity.content_length();
         if let Some(chunks) = size.filter(|_| (size, length) != state.told_size) {
             result = result.and_then(|()| swarm.store.0.set_size(chunks, length));
             if core::mem::replace(&mut state.told_size, (size, length)).0 != size {
@@ -470,7 +477,7 @@ impl Endpoint {
             ],
         }));
         self.proven.clear();
-        swarm.state.verifier.verify(&unverified, &mut self.verdicts, &mut self.proven);
+        swarm.state.integrity.verify(&unverified, &mut self.verdicts, &mut self.proven);
         drop(unverified);
         let kept = swarm.store.keep(&self.proven);
         self.after_proof(slot, kept);
@@ -558,7 +565,7 @@ impl Endpoint {
                     state.busy.remove(range);
                     state.held.insert(range);
                     state.fresh.insert(range);
-                    state.verifier.forget(&state.held, range);
+                    state.integrity.forget(&state.held, range);
                 }
                 Write::Queued => {
                     state.writing.insert(range);
@@ -663,12 +670,13 @@ impl Endpoint {
 
     /// More is held than before: tells the embedder now and the peers soon.
     pub(super) fn after_chunks(&mut self, now: Instant, slot: usize) {
+        if self.swarms.get(slot).is_none_or(|swarm| swarm.state.fresh.is_empty()) {
+            return;
+        }
+        self.discard(slot);
         let Self { swarms, shared, .. } = self;
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
-        if state.fresh.is_empty() {
-            return;
-        }
         if !core::mem::replace(&mut state.told_progress, true) {
             shared.tell(Event::Progress { swarm: state.key });
         }

@@ -124,10 +124,7 @@ impl Endpoint {
     /// The peaks may stand first among the hashes.
     fn offer(&mut self, slot: usize, hashes: &[Claim]) {
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        let verifier = &mut swarm.state.verifier;
-        if verifier.size_certain() && verifier.peaks_proven() {
-            return;
-        }
+        let Some(verifier) = swarm.state.integrity.wants_peaks() else { return };
         self.proven.clear();
         if verifier.offer_peaks(hashes, &mut self.proven) {
             let kept = swarm.store.keep(&self.proven);
@@ -161,7 +158,7 @@ impl Endpoint {
         let unverified: ArrayVec<Unverified<'_>, BATCH> =
             chunks.iter().map(|a| Unverified { chunk: a.chunk, data: a.data, claims }).collect();
         self.proven.clear();
-        state.verifier.verify(&unverified, &mut self.verdicts, &mut self.proven);
+        state.integrity.verify(&unverified, &mut self.verdicts, &mut self.proven);
         let kept = swarm.store.keep(&self.proven);
         self.after_proof(slot, kept);
         let mut wrong = None;

@@ -5,11 +5,12 @@ use alloc::{
 };
 use core::net::SocketAddr;
 
-use ppsp_core::{
-    Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata, Verifier, peak_of,
-};
+use ppsp_core::{Bin, ChunkId, ChunkRange, Claim, ContentStore, Instant, RangeSet, StoreError, SwarmMetadata};
 
-use super::{Congestion, SwarmKey, channel::Channel, chunk_map::ChunkMap, meter::Meter, slab::Slab, windows::Windows};
+use super::{
+    Congestion, SwarmKey, channel::Channel, chunk_map::ChunkMap, integrity::Integrity, meter::Meter, slab::Slab,
+    windows::Windows,
+};
 use crate::{
     policy::{Choker, Picker},
     wire::Format,
@@ -29,7 +30,7 @@ pub(super) struct Swarm {
 pub(super) struct SwarmState {
     pub(super) key: SwarmKey,
     pub(super) metadata: SwarmMetadata,
-    pub(super) verifier: Verifier,
+    pub(super) integrity: Integrity,
     /// Verified and held by the store: served and announced.
     pub(super) held: RangeSet,
     /// Verified, with the store still writing.
@@ -74,7 +75,7 @@ pub(super) struct SwarmState {
 impl SwarmState {
     /// Number of chunks, known beforehand or from the first chunk on. What peaks alone say of it is worth nothing yet.
     pub(super) fn chunks(&self) -> Option<u64> {
-        self.verifier.chunks().filter(|_| self.verifier.size_settled())
+        self.integrity.chunks()
     }
 
     /// Is what is sent congestion controlled as for somebody who watches?
@@ -97,19 +98,14 @@ impl SwarmState {
             addressing: self.metadata.addressing,
             chunk_size: self.metadata.chunk_size,
             hash_len: self.metadata.hash.len(),
-            signature_len: None,
-            content_length: self.verifier.content_length(),
+            signature_len: self.integrity.live().map(|live| live.verifier.signature_len()),
+            content_length: self.integrity.content_length(),
         }
     }
 
     /// Length of a chunk, as far as is known: only the last is shorter.
     pub(super) fn chunk_len(&self, chunk: ChunkId) -> usize {
-        let size = u64::from(self.metadata.chunk_size);
-        let len = match (self.chunks(), self.verifier.content_length()) {
-            (Some(n), Some(length)) if chunk.checked_add(1) == Some(n) => length - (n - 1) * size,
-            _ => size,
-        };
-        len as usize
+        self.integrity.chunk_len(chunk, self.metadata.chunk_size.into())
     }
 
     /// Is everything held, or everything wanted?
@@ -139,11 +135,6 @@ impl SwarmState {
             bin = parent;
         }
         bin.range()
-    }
-
-    /// The peak that a chunk lies under.
-    pub(super) fn peak_of(&self, chunk: ChunkId) -> Option<Bin> {
-        peak_of(chunk, self.chunks()?)
     }
 
     /// Forgets that a chunk was asked for.

@@ -6,7 +6,7 @@ use core::num::NonZeroUsize;
 use arrayvec::ArrayVec;
 use ppsp_core::{ChunkRange, Instant, RangeSet, Read};
 
-use super::{Endpoint, Transmit, channel::Phase, timers::Timer, windows::Change};
+use super::{Endpoint, Transmit, channel::Phase, live::munro_len, timers::Timer, windows::Change};
 use crate::wire::{ChannelId, Format, Handshake, Message, MessageType, Options, Writer, data_overhead, integrity_len};
 
 /// Bytes before the first message: the channel ID.
@@ -80,8 +80,8 @@ impl Endpoint {
         let Some(swarm) = self.swarms.get(channel.swarm) else { return (0, 0) };
         let mut usual = channel.up.path.limit();
         channel.up.begin_run(now, usual);
-        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk. What
-        // else is due does not go along: a probe may well be lost.
+        // Several DATA messages in a datagram: not for drafts, and not where one of them may be the short last chunk.
+        // What else is due does not go along: a probe may well be lost.
         let mut max_segments = max_segments.get();
         let mut probes = false;
         if channel.wants_service() && !channel.draft && channel.up.rtt.srtt().is_some() && !channel.has_control() {
@@ -115,8 +115,8 @@ impl Endpoint {
         (len, first)
     }
 
-    /// Writes a datagram of at most `usual` bytes, unless a chunk alone needs more; where `exactly`, only one with chunks
-    /// and of at most that length. Returns its length; zero: there was nothing to say.
+    /// Writes a datagram of at most `usual` bytes, unless a chunk alone needs more; where `exactly`, only one with
+    /// chunks and of at most that length. Returns its length; zero: there was nothing to say.
     fn write_datagram(
         &mut self,
         now: Instant,
@@ -148,10 +148,15 @@ impl Endpoint {
             }
         }
         let Some(channel) = self.channels.get_mut(i) else { return 0 };
+        // The munro alone is no reason to speak.
+        let only_munro = self.beside.munro.is_some() && writer.len() == PREFIX + munro_len(&format);
         let due = exactly.is_none()
             && (channel.must_send || now.saturating_since(channel.sent) >= self.shared.config.keep_alive);
-        if writer.has_messages() || due {
+        if (writer.has_messages() && !only_munro) || due {
             channel.must_send = false;
+            if let Some((munro, follower)) = self.beside.munro.zip(channel.follower.as_mut()) {
+                follower.told(now, munro);
+            }
             writer.finish()
         } else {
             0
@@ -170,6 +175,15 @@ impl Endpoint {
         let addressing = format.addressing;
         let aligned = addressing.is_bins() || channel.draft;
 
+        // RFC 7574 §6.1.2.4: from the third datagram on, until the peer indicates that it has a chunk of it or of a
+        // later one.
+        if let Some((live, follower)) = swarm.state.integrity.live().zip(channel.follower.as_ref())
+            && let Some(munro) = live.untold(now, &channel.have, follower)
+            && writer.len() + munro_len(format) <= usual
+            && live.write(munro, writer, format).is_ok()
+        {
+            self.beside.munro = Some(munro.node);
+        }
         if channel.up.tell {
             channel.up.tell = false;
             let (message, kind) = match channel.up.choked {
@@ -292,15 +306,27 @@ impl Endpoint {
         channel.up.missing_hashes(now, chunk, &channel.have, &swarm.state, &self.beside, &mut hashes);
         let data_len = data_overhead(format) + chunk_len;
         let hash_len = integrity_len(format);
-        let whole = hashes.len() * hash_len + data_len;
+        let munro = channel.up.missing_munro(now, chunk, &channel.have, &swarm.state, &self.beside).cloned();
+        let signed_len = munro.as_ref().map_or(0, |_| munro_len(format));
+        let whole = signed_len + hashes.len() * hash_len + data_len;
         let start = writer.len();
 
         let outcome = 'outcome: {
             if writer.remaining() < whole {
                 // RFC 7574 §5.4: if hashes and DATA do not fit one datagram, the hashes MUST be sent first.
-                let alone = writer.len() == PREFIX;
-                if only_chunk || !alone || hashes.is_empty() {
+                // The stream's last munro is in every datagram as long as the peer does not know of it.
+                let alone = writer.len() == PREFIX + self.beside.munro.map_or(0, |_| munro_len(format));
+                if only_chunk || !alone || (hashes.is_empty() && munro.is_none()) {
                     break 'outcome Ok(Wrote::Nothing);
+                }
+                if let Some(munro) = munro {
+                    // RFC 7574 §6.1.2.3: both messages in a single datagram.
+                    let wrote = swarm.state.integrity.live().map(|live| live.write(&munro, writer, format));
+                    if wrote.is_none_or(|wrote| wrote.is_err()) {
+                        break 'outcome Ok(Wrote::Nothing);
+                    }
+                    channel.up.ahead.push(munro.node);
+                    break 'outcome Ok(Wrote::Hashes);
                 }
                 let usual = shared.config.max_datagram.max(512);
                 let fit = ((usual - PREFIX) / hash_len).min(writer.remaining() / hash_len).max(1);
@@ -326,6 +352,11 @@ impl Endpoint {
                     shared.throttled.push_back(i);
                 }
                 shared.timers.set_by(Timer::Upload, at);
+                break 'outcome Ok(Wrote::Nothing);
+            }
+            if let Some((live, munro)) = swarm.state.integrity.live().zip(munro.as_ref())
+                && live.write(munro, writer, format).is_err()
+            {
                 break 'outcome Ok(Wrote::Nothing);
             }
             match write_hashes(writer, swarm, &hashes, format) {
@@ -393,7 +424,7 @@ fn write_hashes(
     format: &Format,
 ) -> Result<bool, ppsp_core::StoreError> {
     for &node in nodes {
-        let Some(hash) = swarm.store.0.read_hash(node)? else { return Ok(false) };
+        let Some(hash) = swarm.hash(node)? else { return Ok(false) };
         let message = Message::Integrity { range: node.range(), hash: hash.as_bytes() };
         if writer.put(&message, format).is_err() {
             return Ok(false);

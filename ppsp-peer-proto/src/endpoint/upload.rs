@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
-use ppsp_core::{Bin, ChunkId, ChunkRange, Instant, RangeSet};
+use ppsp_core::{Bin, ChunkId, ChunkRange, Instant, RangeSet, live::Munro};
 
 use super::{
     Endpoint,
@@ -77,8 +77,8 @@ enum Confidence {
 }
 
 impl Upload {
-    /// One ACK names an interval, in which chunks stand that were sent long after others whose ACK is in the next datagram.
-    /// What is lost is noticed by time in most cases.
+    /// One ACK names an interval, in which chunks stand that were sent long after others whose ACK is in the next
+    /// datagram. What is lost is noticed by time in most cases.
     const REORDER: u64 = 64;
     const MAX_REORDER: u64 = 512;
     /// How long a loss makes hashes be sent twice.
@@ -133,9 +133,9 @@ impl Upload {
         Some(oldest.since.max(self.acked_at) + self.rtt.rto())
     }
 
-    /// When the oldest chunk under way is taken for lost because any later one overtook it: where so many were lost that
-    /// the window is full of them, no further ones come to overtake it. The wait grows as the path is seen to reorder
-    /// (as in RFC 8985).
+    /// When the oldest chunk under way is taken for lost because any later one overtook it: where so many were lost
+    /// that the window is full of them, no further ones come to overtake it. The wait grows as the path is seen to
+    /// reorder (as in RFC 8985).
     fn late_at(&self) -> Option<Instant> {
         let oldest = self.sent.oldest().filter(|_| self.sent.is_overtaken())?;
         let srtt = self.rtt.srtt()?;
@@ -403,8 +403,8 @@ impl Upload {
     ///
     /// RFC 7574 §5.3: who holds a chunk has had its uncles, and with them computed all nodes above it. So the climb
     /// from the chunk ends below the first node under which the peer holds something. It ends at the peak at the latest
-    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks. Chunks `beside` it in the same datagram
-    /// come with their hashes or not at all.
+    /// (§5.6.2: the peaks go first), for what lies above is known from the peaks. Chunks `beside` it in the same
+    /// datagram come with their hashes or not at all.
     pub(super) fn missing_hashes(
         &self,
         now: Instant,
@@ -416,10 +416,7 @@ impl Upload {
     ) {
         out.clear();
         let confidence = self.confidence(now, have);
-        let (Some(mut node), Some(peak), Some(chunks)) = (Bin::leaf(chunk), state.peak_of(chunk), state.chunks())
-        else {
-            return;
-        };
+        let (Some(mut node), Some(peak)) = (Bin::leaf(chunk), state.integrity.top_of(chunk)) else { return };
         while node != peak {
             let (Some(parent), Some(sibling)) = (node.parent(), node.sibling()) else { break };
             let range = parent.range();
@@ -432,39 +429,68 @@ impl Upload {
         out.reverse();
         // RFC 7574 §5.6.2: all the peak hashes with the first DATA, unless the peer has acknowledged any chunk.
         let begun = |all| beside.intersects(all) || self.is_on_its_way(all, confidence);
-        if have.is_empty() && !state.all().is_some_and(begun) {
+        if let Some(all) = state.all().filter(|&all| have.is_empty() && !begun(all)) {
             let uncles = out.len();
-            out.extend(ppsp_core::peaks(chunks));
+            out.extend(ppsp_core::peaks(all.len()));
             out.rotate_left(uncles);
         }
         out.retain(|node| !self.ahead.contains(node));
     }
+
+    /// The munro of a chunk, where the peer misses it.
+    ///
+    /// RFC 7574 §6.1.2.3: it MUST be sent unless the peer indicated that it has a chunk with the same munro; here, as
+    /// other hashes (§5.3), not again while what went with it is under way.
+    pub(super) fn missing_munro<'a>(
+        &self,
+        now: Instant,
+        chunk: ChunkId,
+        have: &RangeSet,
+        state: &'a SwarmState,
+        beside: &Beside,
+    ) -> Option<&'a Munro> {
+        let munro = state.integrity.live()?.verifier.munro_of(chunk)?;
+        let range = munro.node.range();
+        let told = have.intersects(range)
+            || beside.munro == Some(munro.node)
+            || beside.intersects(range)
+            || self.ahead.contains(&munro.node)
+            || self.is_on_its_way(range, self.confidence(now, have));
+        (!told).then_some(munro)
+    }
 }
 
-/// The chunks in the datagram that is being written: numbers of blocks of 64, and a bit for each chunk.
+/// What is in the datagram that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Beside(Vec<(u64, u64)>);
+pub(super) struct Beside {
+    /// Chunks: numbers of blocks of 64, and a bit for each.
+    chunks: Vec<(u64, u64)>,
+    /// The last munro of the stream, told on the way (RFC 7574 §6.1.2.4).
+    pub(super) munro: Option<Bin>,
+}
 
 impl Beside {
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.chunks.clear();
+        self.munro = None;
     }
 
+    /// Is there no chunk in it?
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.chunks.is_empty()
     }
 
     pub(super) fn insert(&mut self, chunk: ChunkId) {
         let (block, bit) = (chunk / 64, 1 << (chunk % 64));
-        match self.0.iter_mut().rev().find(|(known, _)| *known == block) {
+        match self.chunks.iter_mut().rev().find(|(known, _)| *known == block) {
             Some((_, bits)) => *bits |= bit,
-            None => self.0.push((block, bit)),
+            None => self.chunks.push((block, bit)),
         }
     }
 
     fn intersects(&self, range: ChunkRange) -> bool {
         let (first, last) = (range.first() / 64, range.last() / 64);
-        self.0.iter().filter(|(block, _)| (first..=last).contains(block)).any(|&(block, bits)| {
+        self.chunks.iter().filter(|(block, _)| (first..=last).contains(block)).any(|&(block, bits)| {
             let from = if block == first { range.first() % 64 } else { 0 };
             let to = if block == last { range.last() % 64 } else { 63 };
             bits & (u64::MAX << from) & (u64::MAX >> (63 - to)) != 0
@@ -505,6 +531,7 @@ impl Endpoint {
             }
         }
         channel.have.insert(range);
+        channel.slide();
         if channel.is_up() {
             channel.reminder.begin(shared.now);
         }

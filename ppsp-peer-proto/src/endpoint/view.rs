@@ -36,12 +36,17 @@ impl<'a> Swarm<'a> {
 
     /// Length of the content in bytes, once known.
     pub fn content_length(&self) -> Option<u64> {
-        self.state.verifier.content_length()
+        self.state.integrity.content_length()
     }
 
     /// Is all content held, or all that is wanted?
     pub fn is_complete(&self) -> bool {
         self.state.complete
+    }
+
+    /// Of a live stream: the chunk behind the last one that is known to exist; zero as long as nothing is known of the stream.
+    pub fn live_end(&self) -> Option<ChunkId> {
+        self.state.integrity.live().map(|live| live.verifier.end())
     }
 
     /// Peers whose handshake is complete.

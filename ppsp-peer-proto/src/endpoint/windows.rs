@@ -22,6 +22,8 @@ pub(super) struct Windows {
     settled: Vec<ChunkRange>,
     /// What the embedder wants beside them; `None`: everything.
     named: Option<RangeSet>,
+    /// Of a live stream, what there is of it.
+    bound: Option<Option<ChunkRange>>,
     /// All of it together.
     wanted: Option<RangeSet>,
 }
@@ -47,7 +49,14 @@ impl Windows {
         if windows == self.list {
             return None;
         }
-        let on = |(&old, &new): (&ChunkRange, &ChunkRange)| begins_in(old, new, held) && new.last() >= old.last();
+        // Who watches live goes on without what did not come in time.
+        let live = self.bound.is_some();
+        let within = |old: ChunkRange, new: ChunkRange| {
+            old.contains(new.first().saturating_sub(1)) || old.first() == new.first()
+        };
+        let on = |(&old, &new): (&ChunkRange, &ChunkRange)| {
+            (begins_in(old, new, held) || (live && within(old, new))) && new.last() >= old.last()
+        };
         let moved = windows.len() == self.list.len() && self.list.iter().zip(windows).all(on);
         if moved && self.settled == self.list {
             self.settled.clear();
@@ -57,6 +66,12 @@ impl Windows {
         self.list.extend_from_slice(windows);
         self.join();
         Some(if moved { Change::Moved } else { Change::Turned })
+    }
+
+    /// There is nothing but this, whatever is wished for.
+    pub(super) fn bound(&mut self, all: Option<ChunkRange>) {
+        self.bound = Some(all);
+        self.join();
     }
 
     /// What to fetch; `None`: everything.
@@ -83,6 +98,13 @@ impl Windows {
         self.wanted.clone_from(&self.named);
         if let Some(wanted) = &mut self.wanted {
             wanted.extend(self.list.iter().copied());
+        }
+        if let Some(bound) = self.bound {
+            let bound: RangeSet = bound.into_iter().collect();
+            match &mut self.wanted {
+                Some(wanted) => wanted.intersect_with(&bound),
+                None => self.wanted = Some(bound),
+            }
         }
     }
 }

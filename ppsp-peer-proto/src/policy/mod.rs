@@ -3,10 +3,12 @@
 //! RFC 7574 §9 leaves both to the implementation. Each policy is a trait with a good default.
 
 mod choker;
+mod live;
 mod picker;
 mod windows;
 
 pub use choker::{Candidate, Choker, Reciprocal};
+pub use live::LivePicker;
 pub use picker::{PickContext, Picker, RarestFirst};
 use rand_core::Rng;
 

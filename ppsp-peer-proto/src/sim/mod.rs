@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test's tool: what goes wrong here must be loud")]
 
 mod audit;
+mod broadcast;
 mod content;
 mod crowd;
 mod flows;
@@ -19,6 +20,7 @@ mod viewer;
 mod world;
 
 pub use audit::{Audit, auditor};
+pub use broadcast::{Broadcast, Watcher};
 pub use content::{Content, FailingStore, Ledger, Owed, SimStore, StoreFaults};
 pub use crowd::Crowd;
 pub use flows::{Flow, Flows, jain};

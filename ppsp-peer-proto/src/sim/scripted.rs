@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::{net::SocketAddr, time::Duration};
 
-use ppsp_core::{Bin, ChunkId, ChunkRange, Instant};
+use ppsp_core::{Bin, ChunkId, ChunkRange, Instant, SwarmMetadata};
 
 use super::{Access, Chance, Content, MAX_UDP, Node, NodeId, Outbox, World};
 use crate::wire::{
@@ -19,7 +19,7 @@ use crate::wire::{
 #[derive(Clone, Debug)]
 pub struct Speech {
     content: Arc<Content>,
-    id: Vec<u8>,
+    metadata: SwarmMetadata,
     format: Format,
 }
 
@@ -34,7 +34,14 @@ impl Speech {
             signature_len: None,
             content_length: Some(content.length()),
         };
-        Self { content: Arc::clone(content), id: metadata.id.as_bytes().to_vec(), format }
+        Self { content: Arc::clone(content), metadata, format }
+    }
+
+    /// The language of a live swarm with this content, and signatures of so many bytes.
+    pub fn live(content: &Arc<Content>, metadata: SwarmMetadata, signature_len: usize) -> Self {
+        let mut speech = Self::new(content);
+        (speech.format.signature_len, speech.format.content_length) = (Some(signature_len), None);
+        Self { metadata, ..speech }
     }
 
     /// How the swarm writes messages.
@@ -49,17 +56,19 @@ impl Speech {
 
     /// All options that a good peer of the swarm names.
     pub fn options(&self) -> Options<'_> {
-        let metadata = self.content.metadata();
+        let metadata = &self.metadata;
+        let live = metadata.integrity.is_live();
         Options {
             version: Some(1),
             min_version: Some(1),
-            swarm_id: Some(&self.id),
+            swarm_id: Some(metadata.id.as_bytes()),
             integrity: Some(metadata.integrity.code()),
             hash: Some(metadata.hash.code()),
             addressing: Some(metadata.addressing.code()),
             supported: Some(SupportedMessages::ALL),
             chunk_size: Some(metadata.chunk_size),
-            ..Options::default()
+            live_signature: metadata.id.as_bytes().first().copied().filter(|_| live),
+            discard_window: live.then_some(Options::KEEPS_ALL),
         }
     }
 
@@ -391,7 +400,7 @@ impl Character {
     }
 
     fn on_opening(&mut self, from: SocketAddr, hello: &Handshake<'_>) {
-        if !self.manners.answers || hello.options.swarm_id != Some(&self.speech.id[..]) {
+        if !self.manners.answers || hello.options.swarm_id != Some(self.speech.metadata.id.as_bytes()) {
             return;
         }
         let known = self.channels.iter().find(|(_, talk)| talk.remote == from && talk.theirs == hello.source);

@@ -1,0 +1,455 @@
+//! Live swarms (RFC 7574 §6): a source's chunks and munros, where the stream is, what is forgotten.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+
+use ppsp_core::{
+    Bin, ChunkId, ChunkRange, Claim, ContentStore, Hash, HashAlg, Instant, IntegrityMethod, RangeSet, StoreError,
+    SwarmMetadata, Tree, Write, hash_pairs,
+    live::{LiveConfig, LiveError, LiveSource, LiveVerifier, Munro, NtpTime, Offered, Refusal, SourceError},
+    signature::PublicKey,
+};
+
+use super::{
+    Endpoint, Event, Reason, SwarmKey,
+    channel::Channel,
+    download::take_back,
+    swarm::{Store, Swarm, SwarmState},
+};
+use crate::wire::{Format, Full, Message, Options, Writer};
+
+/// What a live swarm is told beside its metadata.
+#[non_exhaustive]
+#[derive(Debug, Default)]
+pub struct LiveOptions {
+    /// Which munros are believed. Its `window` is also the live discard window (RFC 7574 §6.2, §7.9): so many chunks
+    /// before the last one held are kept and told to peers; `None`: all, as recorders do.
+    pub config: LiveConfig,
+    /// What to add to an [`Instant`] to have microseconds since the Unix epoch: zero, if that is the clock's epoch.
+    pub unix_offset: i64,
+    /// The source, where this is its peer.
+    pub source: Option<LiveSource>,
+}
+
+/// Of a live swarm.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) verifier: LiveVerifier,
+    source: Option<LiveSource>,
+    /// This is, or was, the source's peer.
+    pub(super) is_source: bool,
+    pub(super) window: Option<u64>,
+    unix_offset: i64,
+    algorithm: u8,
+    alg: HashAlg,
+    /// With the store, and not signed yet.
+    unsigned: RangeSet,
+    /// Chunks before this one are discarded.
+    floor: ChunkId,
+    tuned_in: bool,
+    /// Events of these kinds wait to be taken.
+    pub(super) told_edge: bool,
+    told_two: bool,
+}
+
+impl Live {
+    pub(super) fn new(metadata: &SwarmMetadata, options: LiveOptions) -> Result<Self, LiveError> {
+        if metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
+            return Err(LiveError::Method);
+        }
+        // Who is behind holds chunks that lie further back from the end of the stream, and is held to its window all
+        // the same: munros are kept for longer.
+        let window = options.config.window;
+        let mut config = options.config;
+        config.window = window.map(|window| window.saturating_mul(2));
+        Ok(Self {
+            verifier: LiveVerifier::new(metadata, config)?,
+            is_source: options.source.is_some(),
+            source: options.source,
+            window,
+            unix_offset: options.unix_offset,
+            algorithm: PublicKey::parse(metadata.id.as_bytes())?.algorithm().code(),
+            alg: metadata.hash,
+            unsigned: RangeSet::new(),
+            floor: 0,
+            tuned_in: false,
+            told_edge: false,
+            told_two: false,
+        })
+    }
+
+    fn time(&self, now: Instant) -> NtpTime {
+        NtpTime::from_unix_micros(now.as_micros().saturating_add_signed(self.unix_offset))
+    }
+
+    /// Adds what a live swarm's handshakes hold beside the others'.
+    pub(super) fn put_options<'a>(&self, options: Options<'a>, metadata: &SwarmMetadata) -> Options<'a> {
+        let unit =
+            if metadata.addressing == ppsp_core::ChunkAddressing::Byte64 { metadata.chunk_size.into() } else { 1 };
+        let window = self.window.map_or(Options::KEEPS_ALL, |chunks| chunks.saturating_mul(unit));
+        Options { live_signature: Some(self.algorithm), discard_window: Some(window), ..options }
+    }
+
+    pub(super) fn fits(&self, options: &Options<'_>) -> bool {
+        options.live_signature.is_none_or(|code| code == self.algorithm)
+    }
+
+    /// The part of a range of chunks that the store has taken which may be announced: munros are signed before (RFC
+    /// 7574 §6.1.2.3).
+    pub(super) fn announceable(&mut self, range: ChunkRange) -> Option<ChunkRange> {
+        if !self.is_source {
+            return Some(range);
+        }
+        let end = self.verifier.end();
+        self.unsigned.extend(ChunkRange::new(range.first().max(end), range.last()));
+        ChunkRange::new(range.first(), range.last().min(end.checked_sub(1)?))
+    }
+
+    /// What there is and was not discarded.
+    fn bound(&self) -> Option<ChunkRange> {
+        ChunkRange::new(self.floor, self.verifier.end().checked_sub(1)?)
+    }
+
+    /// The hash of a node below a munro. Those above the end of the stream are not filled, and no store need have them.
+    pub(super) fn hash(&self, node: Bin, store: &mut dyn ContentStore) -> Result<Option<Hash>, StoreError> {
+        if self.verifier.is_empty(node) {
+            return Ok(Some(Hash::empty(self.alg)));
+        }
+        if let Some(munro) = self.verifier.munro_of(node.first_chunk()).filter(|munro| munro.node == node) {
+            return Ok(Some(munro.hash));
+        }
+        let known = store.read_hash(node)?;
+        let Some((left, right)) =
+            node.children().filter(|_| known.is_none() && node.last_chunk() >= self.verifier.end())
+        else {
+            return Ok(known);
+        };
+        let (Some(left), Some(right)) = (self.hash(left, store)?, self.hash(right, store)?) else { return Ok(None) };
+        let mut hash = [Hash::empty(self.alg)];
+        hash_pairs(self.alg, &[[left, right]], &mut hash);
+        Ok(Some(hash[0]))
+    }
+
+    /// The last munro, where a peer is to be told (RFC 7574 §6.1.2.4).
+    pub(super) fn untold(&self, now: Instant, have: &RangeSet, follower: &Follower) -> Option<&Munro> {
+        let munro = self.verifier.rightmost()?;
+        let first = munro.node.first_chunk();
+        // Knowledge shows by HAVEs and ACKs of its chunks or later ones, and by the munro itself.
+        let knows = follower.theirs.is_some_and(|theirs| theirs >= first) || have.next_set(first).is_some();
+        let again = follower.ours.is_none_or(|(ours, at)| ours != first || now.saturating_since(at) >= AGAIN);
+        (!knows && again).then_some(munro)
+    }
+
+    /// Writes a munro with its signature: both, or nothing.
+    pub(super) fn write(&self, munro: &Munro, writer: &mut Writer<'_>, format: &Format) -> Result<(), Full> {
+        let (range, start) = (munro.node.range(), writer.len());
+        let timestamp = self.verifier.signing().write_time(munro.time);
+        let signed = Message::SignedIntegrity { range, timestamp, signature: &munro.signature };
+        writer.put(&Message::Integrity { range, hash: munro.hash.as_bytes() }, format)?;
+        writer.put(&signed, format).inspect_err(|_| writer.truncate(start))
+    }
+}
+
+/// A peer of a live swarm.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// How many chunks before the last announced one it keeps (RFC 7574 §7.9); `None`: all.
+    window: Option<u64>,
+    /// First chunk of the munro it was told last, and when.
+    ours: Option<(ChunkId, Instant)>,
+    /// First chunk of the last munro that came from it.
+    theirs: Option<ChunkId>,
+}
+
+impl Follower {
+    /// It was told this munro.
+    pub(super) fn told(&mut self, now: Instant, munro: Bin) {
+        self.ours = Some((munro.first_chunk(), now));
+    }
+}
+
+/// How long a munro that the peer was told, and may have missed, is not told again. RFC 7574 §6.1.2.4 has it in every
+/// datagram until the peer shows that it knows it; with many short datagrams that would be most of what goes over a
+/// thin uplink.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes of a munro and its signature.
+pub(super) fn munro_len(format: &Format) -> usize {
+    let spec = format.addressing.spec_len();
+    crate::wire::integrity_len(format) + 1 + spec + 8 + format.signature_len.unwrap_or(0)
+}
+
+impl SwarmState {
+    /// Of a peer that names these options; `None` where the swarm is not live.
+    pub(super) fn follower(&self, options: &Options<'_>) -> Option<Box<Follower>> {
+        self.integrity.live()?;
+        // For byte ranges the window is in bytes.
+        let bytes = self.metadata.addressing == ppsp_core::ChunkAddressing::Byte64;
+        let unit = if bytes { u64::from(self.metadata.chunk_size.max(1)) } else { 1 };
+        let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL);
+        Some(Box::new(Follower { window: window.map(|window| window / unit), ours: None, theirs: None }))
+    }
+}
+
+impl Channel {
+    /// RFC 7574 §6.2: peers SHOULD apply the discard window as a sliding window filter over the peer's availability.
+    pub(super) fn slide(&mut self) {
+        let window = self.follower.as_ref().and_then(|follower| follower.window);
+        let Some((window, last)) = window.zip(self.have.last()) else { return };
+        let gone = last.saturating_add(1).saturating_sub(window).checked_sub(1);
+        if let Some(gone) = gone.and_then(|last| ChunkRange::new(0, last)) {
+            self.have.remove(gone);
+        }
+    }
+}
+
+impl Endpoint {
+    /// At the source: takes the next chunk of the stream, of the full chunk size unless it is the last. Its peers hear
+    /// of it when the munro above it is complete and signed.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]. The chunk was not taken, but where the signer failed: then its munro is signed with the next one.
+    pub fn push_chunk(&mut self, now: Instant, swarm: SwarmKey, chunk: &[u8]) -> Result<(), PushError> {
+        self.advance(now);
+        let slot = self.swarm_slot(swarm).ok_or(PushError::NoSource)?;
+        let swarm = self.swarms.get_mut(slot).filter(|swarm| !swarm.state.failed).ok_or(PushError::NoSource)?;
+        let live = swarm.state.integrity.live_mut().ok_or(PushError::NoSource)?;
+        let time = live.time(now);
+        let source = live.source.as_mut().ok_or(PushError::NoSource)?;
+        let number = source.next_chunk();
+        source.check(chunk)?;
+        let range = ChunkRange::single(number);
+        match swarm.store.0.write_chunk(number, chunk)? {
+            Write::Done => live.unsigned.insert(range),
+            Write::Queued => swarm.state.writing.insert(range),
+            Write::Busy => return Err(PushError::NoRoom),
+        };
+        self.proven.clear();
+        let proven = &mut self.proven;
+        let pushed = source.push(time, chunk, &mut |node, hash| proven.push(Claim { node, hash: *hash }));
+        swarm.store.keep(proven)?;
+        if let Some(munro) = pushed? {
+            self.signed(now, slot, &munro, munro.node.range().len(), chunk.len())?;
+        }
+        Ok(())
+    }
+
+    /// At the source: ends the stream. Its last munro is signed, over its full width. Returns the tree of the whole as
+    /// static content, where the source made all of it (RFC 7574 §6.1.2, last paragraph). The swarm stays open, for
+    /// those who still fetch the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`].
+    pub fn finish_stream(&mut self, now: Instant, swarm: SwarmKey) -> Result<Option<Tree>, PushError> {
+        self.advance(now);
+        let slot = self.swarm_slot(swarm).ok_or(PushError::NoSource)?;
+        let swarm = self.swarms.get_mut(slot).ok_or(PushError::NoSource)?;
+        let live = swarm.state.integrity.live_mut().ok_or(PushError::NoSource)?;
+        let time = live.time(now);
+        let source = live.source.take().ok_or(PushError::NoSource)?;
+        let end = source.next_chunk();
+        let last_len = source.last_len();
+        self.proven.clear();
+        let proven = &mut self.proven;
+        let finished = source.finish(time, &mut |node, hash| proven.push(Claim { node, hash: *hash }))?;
+        swarm.store.keep(proven)?;
+        if let Some(tree) = &finished.tree {
+            swarm.store.0.set_size(tree.chunks, Some(tree.content_length))?;
+        }
+        if let Some(munro) = &finished.munro {
+            self.signed(now, slot, munro, end - munro.node.first_chunk(), last_len)?;
+        }
+        Ok(finished.tree)
+    }
+
+    /// The tree of a stream that has ended, as static content, for who has recorded all of it: no chunk is hashed
+    /// again. `None` as long as something is missing. With the root hash as its swarm ID, the store can be opened as
+    /// static content at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store does not take the hashes that are new.
+    pub fn recorded(&mut self, now: Instant, swarm: SwarmKey) -> Result<Option<Tree>, StoreError> {
+        self.advance(now);
+        let slot = self.swarm_slot(swarm);
+        let Some(swarm) = slot.and_then(|slot| self.swarms.get_mut(slot)) else { return Ok(None) };
+        let Some(live) = swarm.state.integrity.live() else { return Ok(None) };
+        self.proven.clear();
+        let tree = live.verifier.tree(&mut self.proven);
+        let complete =
+            |tree: &Tree| ChunkRange::with_len(0, tree.chunks).is_some_and(|all| swarm.state.held.covers(all));
+        let Some(tree) = tree.filter(complete) else { return Ok(None) };
+        swarm.store.keep(&self.proven)?;
+        swarm.store.0.set_size(tree.chunks, Some(tree.content_length))?;
+        Ok(Some(tree))
+    }
+
+    /// A munro of ours is signed: what is below it may be announced.
+    fn signed(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        munro: &Munro,
+        chunks: u64,
+        last_len: usize,
+    ) -> Result<(), StoreError> {
+        let Some(swarm) = self.swarms.get_mut(slot) else { return Ok(()) };
+        let state = &mut swarm.state;
+        let Some(live) = state.integrity.live_mut() else { return Ok(()) };
+        self.proven.clear();
+        live.verifier.admit(munro, chunks, last_len, &mut self.proven);
+        swarm.store.keep(&self.proven)?;
+        let mut ready = core::mem::take(&mut live.unsigned);
+        ready.intersect_with(&RangeSet::from(munro.node.range()));
+        state.held.union_with(&ready);
+        state.fresh.union_with(&ready);
+        self.on_edge(slot);
+        self.after_chunks(now, slot);
+        Ok(())
+    }
+
+    /// A munro came, with its hash before it in the same datagram (RFC 7574 §6.1.2.3).
+    pub(super) fn on_munro(
+        &mut self,
+        now: Instant,
+        i: usize,
+        (range, timestamp, signature): (ChunkRange, u64, &[u8]),
+        claims: &mut Vec<Claim>,
+        from: usize,
+    ) {
+        let Some(slot) = self.channels.get(i).map(|channel| channel.swarm) else { return };
+        let Some(swarm) = self.swarms.get_mut(slot) else { return };
+        let Some(live) = swarm.state.integrity.live_mut() else { return };
+        let ours = claims.get(from..).unwrap_or_default();
+        let hash = ours.iter().rfind(|claim| claim.node.range() == range).copied();
+        let Some(Claim { node, hash }) = hash else {
+            return self.shared.stats.dropped_malformed += 1;
+        };
+        // It is no uncle.
+        if claims.last().is_some_and(|claim| claim.node == node) {
+            claims.pop();
+        }
+        let munro =
+            Munro { node, time: live.verifier.signing().read_time(timestamp), hash, signature: signature.into() };
+        self.proven.clear();
+        let first = node.first_chunk();
+        let refusal = match live.verifier.offer(live.time(now), &munro, &mut self.proven) {
+            Ok(offered) => {
+                if let Some(follower) = self.channels.get_mut(i).and_then(|channel| channel.follower.as_mut()) {
+                    follower.theirs = follower.theirs.max(Some(first));
+                }
+                if offered == Offered::Known {
+                    return;
+                }
+                if let Err(error) = swarm.store.keep(&self.proven) {
+                    return self.fail(slot, error);
+                }
+                return self.on_edge(slot);
+            }
+            Err(refusal) => refusal,
+        };
+        self.shared.stats.refused_munros += 1;
+        match refusal {
+            // RFC 7574 §12.6.5, threat INTEGRITY.1: who sends what does not check is not listened to.
+            Refusal::BadSignature => self.drop_channel(now, i, Reason::Corrupt, true),
+            Refusal::TwoSources if !core::mem::replace(&mut live.told_two, true) => {
+                self.shared.tell(Event::TwoSources { swarm: swarm.state.key });
+            }
+            _ => {}
+        }
+    }
+
+    /// The stream may have moved on: what there is now may be asked for, what is too old is forgotten.
+    fn on_edge(&mut self, slot: usize) {
+        self.discard(slot);
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        let key = swarm.state.key;
+        let Some(live) = swarm.state.integrity.live_mut() else { return };
+        if !core::mem::replace(&mut live.tuned_in, true) {
+            shared.tell(Event::TunedIn { swarm: key, chunk: live.verifier.end() });
+        }
+        if !core::mem::replace(&mut live.told_edge, true) {
+            shared.tell(Event::LiveEdge { swarm: key });
+        }
+        let bound = live.bound();
+        swarm.state.windows.bound(bound);
+        for &i in &swarm.state.channels {
+            let Some(channel) = channels.get_mut(i).filter(|channel| channel.is_up()) else { continue };
+            channel.down.look_again();
+            shared.wake(i, channel);
+        }
+    }
+
+    /// RFC 7574 §6.2: what lies before the window is discarded. Whoever serves it no more does not fetch it any more
+    /// either.
+    pub(super) fn discard(&mut self, slot: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        let state = &mut swarm.state;
+        let last = state.held.last();
+        let Some(live) = state.integrity.live_mut() else { return };
+        // The window ends at the last chunk held, or begins where no munros are kept any more.
+        let Some(window) = live.window else { return };
+        let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1);
+        let edge = edge.saturating_sub(window.saturating_mul(2));
+        let floor = last.map_or(0, |last| last.saturating_add(1).saturating_sub(window)).max(edge);
+        if floor <= live.floor {
+            return;
+        }
+        live.floor = floor;
+        let Some(gone) = ChunkRange::new(0, floor - 1) else { return };
+        for set in [&mut state.held, &mut state.fresh, &mut state.writing] {
+            set.remove(gone);
+        }
+        let asked: Vec<_> = state.asked_of.iter(gone).collect();
+        for (chunk, owner) in asked {
+            if let Some(channel) = channels.get_mut(owner as usize) {
+                take_back(channel, state, chunk, &mut shared.requested);
+                shared.wake(owner as usize, channel);
+            }
+        }
+        state.busy.remove(gone);
+        let bound = state.integrity.live().and_then(Live::bound);
+        state.windows.bound(bound);
+        for &i in &state.channels {
+            if let Some(channel) = channels.get_mut(i) {
+                channel.announce.remove(gone);
+            }
+        }
+        if let Err(error) = swarm.store.0.discard_before(floor) {
+            self.fail(slot, error);
+        }
+    }
+}
+
+/// Why a source's chunk was not taken.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// There is no such swarm, or it has no source here, or not any more.
+    #[error("this peer is not the source of a live stream")]
+    NoSource,
+    /// The source did not take it.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store has no room; try again when it has.
+    #[error("the store has no room for the next chunk now")]
+    NoRoom,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Swarm {
+    /// The hash of a node.
+    pub(super) fn hash(&mut self, node: Bin) -> Result<Option<Hash>, StoreError> {
+        let Store(store) = &mut self.store;
+        match self.state.integrity.live() {
+            Some(live) => live.hash(node, &mut **store),
+            None => store.read_hash(node),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Live streams: who watches is in time, whoever the others are.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use ppsp_core::{MemoryStore, SwarmMetadata, WindowStore, live::Munro};
+use ppsp_peer_proto::{
+    EndpointConfig, Event,
+    sim::{Access, Broadcast, Chance, LinkConfig, NodeId, Peer},
+    wire::Message,
+};
+
+/// 1 Mbit/s.
+const BITRATE: u64 = 128_000;
+/// How far watchers are behind.
+const DELAY: Duration = Duration::from_secs(5);
+
+fn plenty() -> Access {
+    Access { up: Some(BITRATE * 4), down: Some(BITRATE * 10), queue: None }
+}
+
+/// Paths of 50 ms there and back that lose one of a hundred.
+fn link() -> LinkConfig {
+    LinkConfig::perfect(ms(25)).loss(10_000)
+}
+
+fn broadcast(seed: u64, seconds: u64) -> Broadcast {
+    Broadcast::new(seed, BITRATE, BITRATE * seconds, link(), Access::up(BITRATE * 4))
+}
+
+#[test]
+fn one_source_and_one_viewer() {
+    each_seed(|seed| {
+        let mut show = broadcast(seed, 20);
+        let source = show.source;
+        show.run(s(3));
+        let id = show.watch(plenty(), DELAY, &[source]);
+        show.run(s(16));
+        let viewer = &show.watchers[0];
+        assert!(viewer.shown() > 1000 && viewer.continuity() > 0.999, "{viewer:?}");
+        // RFC 7574 §6.1.2.4: it tunes in where the stream is.
+        let tuned = |event: &Event| matches!(event, Event::TunedIn { chunk, .. } if *chunk >= 320);
+        assert!(show.events(id).iter().any(tuned), "{:?}", show.events(id));
+    });
+}
+
+/// Watchers with uplinks of half the bitrate to three times it, each of whom knows the source and some others. They
+/// come one after another.
+fn crowd(seed: u64, show: &mut Broadcast, viewers: usize, over: Duration) {
+    let tenths = [5, 10, 10, 15, 15, 20, 25, 30];
+    let mut chance = Chance::new(seed, "crowd", 0);
+    for n in 0..viewers {
+        let up = BITRATE * tenths[n % tenths.len()] / 10;
+        let mut others: Vec<NodeId> = show.present().map(|watcher| watcher.peer).collect();
+        chance.shuffle(&mut others);
+        others.truncate(10);
+        others.insert(0, show.source);
+        show.watch(Access { up: Some(up), down: Some(BITRATE * 10), queue: None }, DELAY, &others);
+        show.run(over / viewers as u32);
+    }
+}
+
+/// Mean continuity, and what the source sent, as times the stream.
+fn report(show: &Broadcast) -> (f64, f64) {
+    let all: Vec<f64> = show.present().map(|watcher| watcher.continuity()).collect();
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    let worst = all.iter().copied().fold(1.0, f64::min);
+    let sent = show.world.peer(show.source).stats().bytes_out as f64 / (show.pushed() as f64 * 1024.0);
+    println!("FIGURE {} viewers: continuity {mean:.4}, worst {worst:.4}; {sent:.2} times the stream sent", all.len());
+    (mean, sent)
+}
+
+/// Twenty viewers; `PPSP_VIEWERS=100` for more.
+#[test]
+fn a_crowd_with_comings_and_goings() {
+    one_seed(|seed| {
+        let viewers = std::env::var("PPSP_VIEWERS").map_or(20, |n| n.parse().expect("a number"));
+        let mut show = broadcast(seed, 60);
+        show.run(s(3));
+        crowd(seed, &mut show, viewers, s(10));
+        // Every tenth goes without a word.
+        for n in (5..viewers).step_by(10) {
+            show.run(s(2));
+            show.leave(n);
+        }
+        show.run(s(20));
+        let (continuity, sent) = report(&show);
+        assert!(viewers != 20 || (continuity >= 0.99 && sent <= 4.0));
+    });
+}
+
+// RFC 7574 §6.1.2, last paragraph; §5.1: the stream ends within a munro, with a short chunk.
+#[test]
+fn a_recorder_goes_on_as_a_seed_of_static_content() {
+    each_seed(|seed| {
+        let mut show = Broadcast::new(seed, BITRATE, BITRATE * 4 + 77 * 1024 + 5, link(), Access::up(BITRATE * 4));
+        let source = show.source;
+        show.window = None;
+        let store = MemoryStore::new(Default::default(), 1024);
+        let recorder = show.watch_with(plenty(), DELAY, &[source], Box::new(store));
+        show.world.act(recorder, |peer: &mut Peer, now| peer.want(now, None));
+        show.run(s(6));
+        assert!(show.is_over());
+        let tree = show.finish().expect("all of it was made here");
+        show.run(s(4));
+        let recorded = show.world.act(recorder, |peer: &mut Peer, now| {
+            let (now, key) = (peer.local(now), peer.swarm());
+            let tree = peer.endpoint().recorded(now, key).expect("a store in memory");
+            (tree, peer.endpoint().close(now, key).expect("its store"))
+        });
+        assert_eq!(recorded.0.as_ref(), Some(&tree));
+        assert_eq!(show.content.hash(ppsp_core::root_bin(tree.chunks)), tree.root);
+        // Nothing is hashed again: all hashes are there that prove what is held.
+        let config = ppsp_peer_proto::SwarmConfig::new(SwarmMetadata::of_root(&tree.root));
+        let mut seed = Peer::new(addr("10.9.9.9:1"), EndpointConfig::default(), [1; 32]);
+        let key = seed.join_with(show.world.now(), &show.content, config, recorded.1);
+        let swarm = seed.endpoint().swarm(key).expect("just opened");
+        assert!(swarm.is_complete() && swarm.content_length() == Some(show.content.length()));
+    });
+}
+
+// RFC 7574 §6.2: who starts late gets what is still there, and what is not takes no memory.
+#[test]
+fn what_is_before_the_window_is_forgotten_and_the_rest_can_be_had() {
+    one_seed(|seed| {
+        let mut show = broadcast(seed, 60);
+        let source = show.source;
+        show.window = Some(1000);
+        let early = show.watch_with(plenty(), DELAY, &[source], Box::new(WindowStore::new()));
+        show.run(s(25));
+        let held = show.world.peer(early).held().clone();
+        assert!(held.len() <= 1000 && held.last() >= Some(2500), "{held:?}");
+        // The source is gone, and with it what the other keeps no more.
+        show.fail();
+        let late = show.watch(plenty(), s(20), &[early]);
+        show.run(s(12));
+        let (held, mut got) = (show.world.peer(early).held(), show.world.peer(late).held().clone());
+        assert!(held.len() > 900, "{held:?}");
+        got.intersect_with(held);
+        assert_eq!(&got, held);
+    });
+}
+
+/// A puppet that comes to a peer with a munro.
+fn tell(show: &mut Broadcast, peer: NodeId, munro: &Munro) -> Line {
+    let speech = show.speech();
+    let puppet = show.world.add_puppet(addr("10.8.0.1:1000"));
+    show.world.set_path(puppet, peer, LinkConfig::perfect(ms(5)));
+    let remote = show.world.address(peer);
+    let range = munro.node.range();
+    let integrity = Message::Integrity { range, hash: munro.hash.as_bytes() };
+    let signed = Message::SignedIntegrity { range, timestamp: munro.time.to_bits(), signature: &munro.signature };
+    Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[integrity, signed])
+}
+
+/// Two who sign with one key are found out, and the stream goes on.
+#[test]
+fn a_second_source_with_the_same_key_is_told() {
+    one_seed(|seed| {
+        let mut show = broadcast(seed, 30);
+        let source = show.source;
+        show.run(s(3));
+        let viewer = show.watch(plenty(), DELAY, &[source]);
+        show.run(s(4));
+        let twin = show.forged(320);
+        let other = tell(&mut show, viewer, &twin).puppet;
+        show.run(s(4));
+        assert!(show.events(viewer).iter().any(|event| matches!(event, Event::TwoSources { .. })));
+        assert_eq!(show.world.peer(viewer).down_reason(show.world.address(other)), None, "a relay is not to blame");
+        assert!(show.watchers[0].continuity() > 0.99);
+    });
+}
+
+// RFC 7574 §12.6.5, threat INTEGRITY.2: an old munro makes nobody tune in at a past point.
+#[test]
+fn nobody_is_lured_into_the_past() {
+    one_seed(|seed| {
+        let mut show = broadcast(seed, 60);
+        show.run(s(3));
+        let old = show.forged(0);
+        show.run(s(40));
+        let viewer = show.watch(plenty(), DELAY, &[]);
+        tell(&mut show, viewer, &old);
+        show.run(s(2));
+        assert!(!show.events(viewer).iter().any(|event| matches!(event, Event::TunedIn { .. })));
+        assert_eq!(show.world.peer(viewer).stats().refused_munros, 1);
+        let source = show.source;
+        show.world.connect(viewer, source);
+        show.run(s(8));
+        let tuned = |event: &Event| matches!(event, Event::TunedIn { chunk, .. } if *chunk > 5000);
+        assert!(show.events(viewer).iter().any(tuned));
+        assert!(show.watchers[0].continuity() > 0.99, "{:?}", show.watchers[0]);
+    });
+}
