@@ -1095,7 +1095,7 @@ fn a_live_stream_of_libswift() {
         assert_eq!(answer, Some(stranger), "its opening is answered");
         let events: Vec<Event> = std::iter::from_fn(|| viewer.poll_event()).collect();
         let tuned = events.iter().any(|event| matches!(event, Event::TunedIn { chunk: 64, .. }));
-        (tuned, viewer.swarm(key).unwrap().held().clone(), sent, viewer.stats().clone())
+        (tuned, viewer.swarm(key).unwrap().held().clone(), sent, *viewer.stats())
     };
     let (tuned, held, sent, stats) = follow(Signing::Libswift);
     assert!(tuned);
