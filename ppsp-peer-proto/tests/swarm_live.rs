@@ -143,6 +143,31 @@ fn what_is_before_the_window_is_forgotten_and_the_rest_can_be_had() {
     });
 }
 
+/// What the source that failed had not signed was never announced; the next one makes it again.
+#[test]
+fn a_source_that_failed_is_replaced() {
+    one_seed(|seed| {
+        let mut show = broadcast(seed, 40);
+        show.run(s(3));
+        let source = show.source;
+        let first = show.watch(plenty(), DELAY, &[source]);
+        show.watch(plenty(), DELAY, &[source, first]);
+        show.run(s(8));
+        show.fail();
+        show.run(ms(500));
+        show.restart(Access::up(BITRATE * 4));
+        show.run(s(8));
+        // What the first one had announced and nobody had fetched yet is lost with it.
+        let before: Vec<u64> = show.present().map(|watcher| watcher.shown()).collect();
+        show.run(s(8));
+        for (watcher, before) in show.present().zip(before) {
+            assert!(watcher.shown() - before > 990, "{watcher:?}");
+            assert!(watcher.continuity() > 0.85, "{watcher:?}");
+            assert!(!show.events(watcher.peer).iter().any(|event| matches!(event, Event::TwoSources { .. })));
+        }
+    });
+}
+
 /// A puppet that comes to a peer with a munro.
 fn tell(show: &mut Broadcast, peer: NodeId, munro: &Munro) -> Line {
     let speech = show.speech();

@@ -74,20 +74,7 @@ impl Broadcast {
     pub fn new(seed: u64, bitrate: u64, length: u64, link: LinkConfig, access: Access) -> Self {
         let mut world = World::new(seed, link);
         let content = Content::new(seed, length as usize, 1024, HashAlg::Sha256, ChunkAddressing::Range32);
-        let key = Self::key(1);
-        let metadata = SwarmMetadata::of_key(key.public_key());
-        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(key));
-        let source = source.expect("a source");
-        let mut options = LiveOptions::default();
-        options.config.window = Some(1 << 14);
-        options.source = Some(source);
-        let mut config = EndpointConfig { max_probed_datagram: 0, ..EndpointConfig::default() };
-        // So that not the network but the source decides what waits.
-        config.upload_limit = access.up.map(|up| up * 4 / 5);
-        let mut peer = Peer::new(node_address(0), config, Chance::bytes(seed, "endpoint", 0));
-        let store = Box::new(SimStore::empty(&content).live());
-        peer.join_with(world.now(), &content, Self::config(&metadata, options), store);
-        let source = world.add(peer, access);
+        let source = Self::station(&mut world, &content, seed, access, 0);
         let began = world.now();
         Self {
             world,
@@ -101,6 +88,33 @@ impl Broadcast {
             pushed: 0,
             on_air: true,
         }
+    }
+
+    /// A source that goes on behind so many chunks.
+    fn station(world: &mut World, content: &Arc<Content>, seed: u64, access: Access, chunks: u64) -> NodeId {
+        let key = Self::key(1);
+        let metadata = SwarmMetadata::of_key(key.public_key());
+        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(key));
+        let mut options = LiveOptions::default();
+        options.config.window = Some(1 << 14);
+        options.source = Some(source.expect("a source").starting_at(chunks));
+        // So that not the network but the source decides what waits.
+        let upload_limit = access.up.map(|up| up * 4 / 5);
+        let config = EndpointConfig { max_probed_datagram: 0, upload_limit, ..EndpointConfig::default() };
+        let n = world.nodes() as u64;
+        let mut peer = Peer::new(node_address(n), config, Chance::bytes(seed, "endpoint", n));
+        let store = Box::new(SimStore::empty(content).live());
+        peer.join_with(world.now(), content, Self::config(&metadata, options), store);
+        world.add(peer, access)
+    }
+
+    /// After the source has failed, another takes its place, with the same key, at the next munro. Those who watch know it.
+    pub fn restart(&mut self, access: Access) {
+        self.pushed = self.pushed / u64::from(CHUNKS_PER_SIGNATURE) * u64::from(CHUNKS_PER_SIGNATURE);
+        self.source = Self::station(&mut self.world, &self.content, self.seed, access, self.pushed);
+        self.on_air = true;
+        let present: Vec<NodeId> = self.present().map(|watcher| watcher.peer).collect();
+        present.into_iter().for_each(|id| _ = self.world.connect(id, self.source));
     }
 
     /// The key of a channel.
