@@ -37,8 +37,8 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Most samples of a segment.
-    pub const MAX_SAMPLES: usize = 1 << 16;
+    /// Most samples of a segment, and of what is made of several: two minutes of 60 pictures a second.
+    pub const MAX_SAMPLES: usize = 1 << 13;
     /// Longest segment that is held in memory, in bytes.
     pub const MAX_LEN: u64 = 16 << 20;
 
@@ -168,15 +168,21 @@ impl<'a> Segment<'a> {
                 b"trun" => {}
                 _ => return Err(Unreadable::Unknown(name_of(child.kind))),
             }
+            // §8.8.8.2: the number of samples is behind version and flags. Nothing is made of a number that is too large.
+            let count = child.body.get(4..8).and_then(|count| <[u8; 4]>::try_from(count).ok()).map(u32::from_be_bytes);
+            if count.is_some_and(|count| count as usize > Self::MAX_SAMPLES - self.samples.len()) {
+                return Err(Unreadable::Samples);
+            }
             let run: Trun = read(&child, "trun")?;
             // §8.8.8.1: from the beginning of the moof on, or behind the run before.
             let first = run.data_offset.map(|offset| moof.at as i64 + i64::from(offset));
             let mut at = first.or(place).filter(|at| *at >= 0).ok_or(Unreadable::Bytes)? as usize;
-            if run.samples.len() > Self::MAX_SAMPLES - self.samples.len() {
-                return Err(Unreadable::Samples);
-            }
             for entry in &run.samples {
                 let (duration, size) = (entry.duration.unwrap_or(duration), entry.size.unwrap_or(size) as usize);
+                // So that there are no more samples than bytes.
+                if size == 0 {
+                    return Err(Unreadable::fields("trun", "there is a sample of no bytes"));
+                }
                 *left = left.checked_sub(size).ok_or(Unreadable::Bytes)?;
                 let data = at.checked_add(size).and_then(|end| bytes.get(at..end)).ok_or(Unreadable::Bytes)?;
                 let (later, flags) = (entry.cts.unwrap_or(0), entry.flags.unwrap_or(flags));
