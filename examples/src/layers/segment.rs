@@ -39,6 +39,9 @@ pub struct Segment<'a> {
 impl<'a> Segment<'a> {
     /// Most samples of a segment, and of what is made of several: two minutes of 60 pictures a second.
     pub const MAX_SAMPLES: usize = 1 << 13;
+    /// Bytes that suffice for what is known of a sample, besides its own, while layers are read, merged and written: a [`Sample`] where it
+    /// is read and where it is merged, what both are read from and written from, and what stands in the result.
+    pub const SAMPLE: u64 = 256;
     /// Longest segment that is held in memory, in bytes.
     pub const MAX_LEN: u64 = 16 << 20;
 
@@ -54,7 +57,10 @@ impl<'a> Segment<'a> {
         for child in boxes(bytes) {
             let child = child?;
             match &child.kind {
-                b"styp" if fragments == 0 => new.types = child.whole,
+                b"styp" if fragments == 0 => {
+                    new.types = child.whole;
+                    left = left.saturating_sub(child.whole.len());
+                }
                 b"moof" => {
                     new.fragment(&child, bytes, track, fragments == 0, &mut left)?;
                     fragments += 1;
@@ -125,7 +131,7 @@ impl<'a> Segment<'a> {
         Ok(out)
     }
 
-    /// Reads a `moof`. `left`: the bytes that are not of a sample yet, so that no byte makes more than one.
+    /// Reads a `moof`. `left`: the bytes that are not of types or of a sample yet, so that no byte makes more than one.
     fn fragment(
         &mut self,
         moof: &Child<'_>,
