@@ -118,11 +118,13 @@ impl Gateway {
         Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, merged, room, metrics }))
     }
 
-    /// More that can be asked for; where a swarm is known already, that stays.
+    /// More that can be asked for; where a swarm is known already, that stays, and learns of which files it consists.
     pub fn add(&self, mut programme: Programme) -> Programme {
         let mut items = self.items();
         for item in &mut programme.items {
-            *item = Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item)));
+            let known = items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item));
+            known.learn(item);
+            *item = Arc::clone(known);
         }
         if let Some((_, descriptor)) = &programme.content {
             let new = Merged::all(descriptor, &items);
