@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
@@ -16,7 +17,11 @@ use common::{
     system::{ALICE, MEDIA, System},
 };
 use ppsp_core::descriptor::Descriptor;
-use ppsp_examples::layers::{Segment, Track, merge};
+use ppsp_examples::{
+    dash::split,
+    layers::{Segment, Track, merge},
+};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Is there an ffmpeg? In CI there has to be.
@@ -188,6 +193,35 @@ fn what_cannot_be_split_is_said() {
         made.filter(|name| name.to_string_lossy().contains("lay") || name.to_string_lossy().contains("spl")).collect();
     assert!(made.is_empty(), "{made:?}");
     place.run(["split", "none.mpd"]).failed(1, &["none.mpd"]);
+}
+
+#[test]
+fn what_is_stopped_leaves_nothing() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let place = Place::new();
+    let dir = place.path("set");
+    make_set(&dir, 20, LAYERED, TIMELINE);
+    let names = || {
+        let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(".splitting") || name.starts_with("layers")).collect::<Vec<_>>()
+    };
+    let stopped = split(&dir.join("manifest.mpd"), &AtomicBool::new(true)).unwrap_err();
+    assert_eq!((stopped.to_string(), names()), ("it was stopped".to_owned(), vec![]));
+    // As soon as something is there it is interrupted. It may have been faster: then all is there.
+    let mut splitting = place.start(["split", "set/manifest.mpd"]);
+    let end = Instant::now() + PATIENCE;
+    while names().is_empty() {
+        assert!(Instant::now() < end, "it does not begin");
+        std::thread::yield_now();
+    }
+    splitting.signal(Signal::INT);
+    match splitting.end() {
+        (Some(130), _) => assert!(names().is_empty(), "{:?}", names()),
+        (Some(0), _) => assert_eq!(names().len(), 2, "{:?}", names()),
+        ended => panic!("{ended:?}"),
+    }
 }
 
 /// A media server with layers, and what they are called in the catalogue. Alice is signed in.
