@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::AtomicBool,
     time::Instant,
 };
 
@@ -16,7 +17,11 @@ use common::{
     system::{ALICE, MEDIA, System},
 };
 use ppsp_core::descriptor::Descriptor;
-use ppsp_examples::layers::{Segment, Track, merge};
+use ppsp_examples::{
+    dash::split,
+    layers::{Segment, Track, merge},
+};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Is there an ffmpeg? In CI there has to be.
@@ -190,6 +195,35 @@ fn what_cannot_be_split_is_said() {
     place.run(["split", "none.mpd"]).failed(1, &["none.mpd"]);
 }
 
+#[test]
+fn what_is_stopped_leaves_nothing() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let place = Place::new();
+    let dir = place.path("set");
+    make_set(&dir, 20, LAYERED, TIMELINE);
+    let names = || {
+        let names = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(".splitting") || name.starts_with("layers")).collect::<Vec<_>>()
+    };
+    let stopped = split(&dir.join("manifest.mpd"), &AtomicBool::new(true)).unwrap_err();
+    assert_eq!((stopped.to_string(), names()), ("it was stopped".to_owned(), vec![]));
+    // As soon as something is there it is interrupted. It may have been faster: then all is there.
+    let mut splitting = place.start(["split", "set/manifest.mpd"]);
+    let end = Instant::now() + PATIENCE;
+    while names().is_empty() {
+        assert!(Instant::now() < end, "it does not begin");
+        std::thread::yield_now();
+    }
+    splitting.signal(Signal::INT);
+    match splitting.end() {
+        (Some(130), _) => assert!(names().is_empty(), "{:?}", names()),
+        (Some(0), _) => assert_eq!(names().len(), 2, "{:?}", names()),
+        ended => panic!("{ended:?}"),
+    }
+}
+
 /// A media server with layers, and what they are called in the catalogue. Alice is signed in.
 fn publish(system: &System, more: &[&str]) -> (Ppsp, String) {
     system.place.run(["split", "set/manifest.mpd"]).succeeded();
@@ -219,6 +253,52 @@ fn bases(manifest: &Answer, addr: SocketAddr) -> Vec<String> {
     all.map(|base| base.strip_prefix(&here).unwrap().to_owned()).collect()
 }
 
+const MERGED_ALL: &str = "ppsp_gateway_merged_total{layers=\"all\"} ";
+const BYTES: &str = "ppsp_gateway_bytes_total ";
+
+/// What a gateway has counted of this.
+fn counted(player: &mut Player, name: &str) -> u64 {
+    let metrics = player.ask("GET", "/metrics", &[]);
+    let line = metrics.text().lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+#[test]
+fn who_does_not_read_what_is_put_together_is_in_nobodys_way() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let system = System::start();
+    let place = &system.place;
+    // Noise that is kept takes megabytes.
+    let form = "-f dash -seg_duration 8 -use_timeline 1 -use_template 1";
+    make_set(&place.path("set"), 8, &format!("{LAYERED} -vf noise=alls=100:allf=t -b:v 0 -crf 1"), form);
+    let (_server, id) = publish(&system, &[]);
+    let (_gateway, addr) = gateway(&system, &["--cache", "cache"]);
+    let mut player = Player::to(addr);
+    let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
+    let [_, merged, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
+    let path = format!("{merged}layers/0-more-1.m4s");
+    let ask = |player: &mut Player| {
+        let whole = player.ask("GET", &path, &[]);
+        assert!(whole.status == 200 && !whole.broken, "{}", whole.status);
+        whole.body
+    };
+    let length = ask(&mut player).len();
+    // What they leave where it is, is more than a gateway has in memory.
+    assert!(length > 2 << 20, "{length} bytes are less than lie in sockets");
+    let lazy: Vec<Player> = (0..(64 << 20) / length + 1)
+        .map(|_| {
+            let mut player = Player::to(addr);
+            player.send("GET", &path, &[]);
+            assert_eq!(player.head().status, 200);
+            player
+        })
+        .collect();
+    ask(&mut player);
+    assert!(counted(&mut player, "ppsp_gateway_readers ") >= lazy.len() as u64, "they were sent it all");
+}
+
 #[test]
 fn any_player_sees_all_pictures_or_those_of_the_base() {
     if !has_ffmpeg() {
@@ -233,7 +313,14 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
     let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
     assert!(manifest.status == 200 && !manifest.text().contains("dependencyId"), "{}", manifest.text());
     let [base, merged, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
-    let more = &merged["/merged".len()..];
+    let swarm = |path: &str| path.trim_matches('/').to_owned();
+    let more = &format!("/{}/", merged.trim_matches('/').rsplit('+').next().unwrap());
+    // All of its layers are named: what a descriptor puts together is not what another one does with the same layer above.
+    assert_eq!(*merged, format!("/merged/{}+{}/", swarm(base), swarm(more)));
+    for other in [swarm(more), format!("{}+{}", swarm(more), swarm(base))] {
+        let answer = player.ask("GET", &format!("/merged/{other}/layers/0-more-1.m4s"), &[]);
+        assert!(answer.status == 404 && answer.text().contains("manifest"), "{}", answer.text());
+    }
     assert!(merged.starts_with("/merged/") && !base.contains("merged"), "{merged}");
 
     // What does not come in time is not waited for, and is there when it is asked for again.
@@ -250,7 +337,7 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
         }
     }
     // Each layer alone is as it was published.
-    for (at, name) in [(base, "base"), (&more.to_owned(), "more")] {
+    for (at, name) in [(base, "base"), (more, "more")] {
         for file in ["-1.m4s", "-2.m4s", "-3.m4s", ".mp4"].map(|end| format!("layers/0-{name}{end}")) {
             let served = player.ask("GET", &format!("{at}{file}"), &[]);
             assert!(served.status == 200 && served.body == place.read(&format!("set/{file}")), "{file}");
@@ -266,28 +353,34 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
     let original = Segment::read(&original, &track).unwrap();
     assert_eq!(Segment::read(&whole.body, &track).unwrap().samples(), original.samples());
 
-    // Length, ranges, tags and names, as of any file.
+    // RFC 9110 §9.3.2: who asks for the head is told what is known before anything is put together.
     let length = whole.body.len();
+    let before = counted(&mut player, MERGED_ALL);
     player.send("HEAD", &path, &[]);
     let head = player.head();
-    assert_eq!((head.status, head.header("content-length")), (200, &*length.to_string()));
-    let part = player.ask("GET", &path, &[("Range", "bytes=100-199")]);
+    assert_eq!((head.status, head.header("content-type"), head.has("content-length")), (200, "video/mp4", false));
+    assert_eq!(counted(&mut player, MERGED_ALL), before);
+    // RFC 9110 §13.1.5, §14.2: parts are of the segment that is named, with the layers that it had; else all of it is the answer.
+    let range = ("Range", "bytes=100-199");
+    let this = ("If-Range", whole.header("etag"));
+    let bytes = counted(&mut player, BYTES);
+    let part = player.ask("GET", &path, &[range, this]);
     assert_eq!((part.status, part.header("content-range")), (206, &*format!("bytes 100-199/{length}")));
     assert!(part.body == whole.body[100..200] && part.header("etag") == whole.header("etag"));
-    let beyond = player.ask("GET", &path, &[("Range", &format!("bytes={length}-"))]);
+    let beyond = player.ask("GET", &path, &[("Range", &format!("bytes={length}-")), this]);
     assert_eq!((beyond.status, beyond.header("content-range")), (416, &*format!("bytes */{length}")));
+    assert_eq!(counted(&mut player, BYTES) - bytes, 100, "what is handed out is counted");
+    for headers in [&[range][..], &[range, ("If-Range", "\"other\"")]] {
+        let all = player.ask("GET", &path, headers);
+        assert!(all.status == 200 && all.body == whole.body, "{headers:?}");
+    }
     assert_eq!(player.ask("GET", &format!("{merged}layers/0-more-4.m4s"), &[]).status, 404);
     let elsewhere = player.ask("GET", "/merged/abcd/layers/0-more-1.m4s", &[]);
     assert!(elsewhere.status == 404 && elsewhere.text().contains("manifest"), "{}", elsewhere.text());
 
     // A player that knows nothing of layers.
     let url = format!("http://{addr}/mpd/{id}/manifest.mpd");
-    let fewer = |player: &mut Player| {
-        let metrics = player.ask("GET", "/metrics", &[]);
-        let line =
-            metrics.text().lines().find_map(|line| line.strip_prefix("ppsp_gateway_merged_total{layers=\"fewer\"} "));
-        line.map_or(0, |count| count.parse::<u64>().unwrap())
-    };
+    let fewer = |player: &mut Player| counted(player, "ppsp_gateway_merged_total{layers=\"fewer\"} ");
     let before = fewer(&mut player);
     let expected = pictures(&place.path("set/manifest.mpd").display().to_string(), 0);
     assert_eq!(expected.len(), 72);
@@ -330,7 +423,9 @@ fn the_base_of_later_segments_comes_before_what_is_above() {
     let mut player = Player::to(addr);
     let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
     let [base, merged, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
-    let swarms = [base, merged].map(|path| path.trim_start_matches("/merged").trim_matches('/').to_owned());
+    let swarms = merged.trim_matches('/').trim_start_matches("merged/").split('+').map(str::to_owned);
+    let swarms: Vec<String> = swarms.collect();
+    assert_eq!(swarms[0], base.trim_matches('/'));
     // Where segments end in each swarm, the initialization segment first.
     let ends = ["base", "more"].map(|name| {
         let files = files(&place.path("set/layers.mpd"), &format!("0-{name}"));

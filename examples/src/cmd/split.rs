@@ -1,8 +1,14 @@
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::json;
 
-use super::{opening::watched, signals::Signals};
+use super::signals::Signals;
 use crate::{
     cli::{exit::Failure, output::Output, units},
     dash::split,
@@ -11,7 +17,19 @@ use crate::{
 /// `ppsp split`.
 pub(super) async fn run(manifest: PathBuf, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let set = watched(out, &mut signals, move |_| split(&manifest)).await??;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut work = tokio::task::spawn_blocking(move || split(&manifest, &stopped));
+    let done = tokio::select! {
+        biased;
+        () = signals.any() => {
+            // It is waited for, so that it takes away what it has made so far.
+            stop.store(true, Ordering::Relaxed);
+            work.await
+        }
+        done = &mut work => done,
+    };
+    let set = done.map_err(|e| Failure::other(format!("work on files broke off: {e}")))??;
     for (id, why) in &set.left {
         out.warn(format_args!("Representation '{id}' stays as it is: {why}"));
     }

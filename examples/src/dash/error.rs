@@ -70,6 +70,9 @@ pub enum PackageError {
     /// What is to be made is there already.
     #[error("{}: exists already; remove it to make it anew", .0.display())]
     Made(PathBuf),
+    /// It was told to.
+    #[error("it was stopped")]
+    Stopped,
     /// The content cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -95,6 +98,7 @@ impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
         match error {
             PackageError::File(error) => error.into(),
+            PackageError::Stopped => Self::interrupted(),
             error @ (PackageError::Manifest { .. }
             | PackageError::Dash(_)
             | PackageError::Name(_)

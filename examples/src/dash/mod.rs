@@ -8,6 +8,7 @@
 
 mod error;
 mod join;
+mod placing;
 mod split;
 #[cfg(test)]
 mod tests;

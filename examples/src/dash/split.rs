@@ -5,16 +5,17 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{Read, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use mp4_atom::{Decode, Sidx};
 use ppsp_core::descriptor::{Descriptor, Kind, Layer, Representation, Resources, Timeline};
 use tempfile::TempDir;
 
-use super::{PackageError, Source, below, read_manifest};
+use super::{PackageError, Source, below, placing::Placing, read_manifest};
 use crate::layers::{Segment, Track, Unreadable, boxes, divide};
 
 /// Where layers are put.
@@ -42,12 +43,12 @@ pub struct Layered {
     pub layers: Vec<Layer>,
 }
 
-/// Splits the video of a set.
+/// Splits the video of a set, unless it is told to stop.
 ///
 /// # Errors
 ///
-/// [`PackageError`]: files that are missing, or in the way, or nothing that could be split. Then nothing was made.
-pub fn split(manifest: &Path) -> Result<SplitSet, PackageError> {
+/// [`PackageError`]: files that are missing, or in the way, or nothing that could be split; or it was stopped. Then nothing was made.
+pub fn split(manifest: &Path, stop: &AtomicBool) -> Result<SplitSet, PackageError> {
     let mut descriptor = read_manifest(manifest)?;
     let directory = manifest.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let target = directory.join(MANIFEST);
@@ -59,7 +60,7 @@ pub fn split(manifest: &Path) -> Result<SplitSet, PackageError> {
     let (mut layered, mut left, mut made) = (Vec::new(), Vec::new(), Vec::new());
     let all = descriptor.representations().into_iter().zip(descriptor.resources()?).enumerate();
     for (number, (one, resources)) in all.filter(|(_, (one, _))| one.kind == Kind::Video) {
-        let splitting = Splitting { directory, staged: &staged, number, one: &one };
+        let splitting = Splitting { directory, staged: &staged, number, one: &one, stop };
         match splitting.run(&mut descriptor, resources) {
             Ok((layers, files)) => {
                 layered.push(Layered { representation: one.id, layers });
@@ -77,26 +78,16 @@ pub fn split(manifest: &Path) -> Result<SplitSet, PackageError> {
         let why = if reasons.is_empty() { "there is no video".to_owned() } else { reasons.join("; ") };
         return Err(PackageError::NotSplit(why));
     }
-    put(&made, &target, &descriptor)?;
-    Ok(SplitSet { manifest: target, layered, left })
-}
-
-/// Gives what was made its names, the manifest last.
-fn put(made: &[(PathBuf, PathBuf)], target: &Path, descriptor: &Descriptor) -> Result<(), PackageError> {
-    if let Some((_, there)) = made.iter().find(|(_, path)| path.exists()) {
-        return Err(PackageError::Made(there.clone()));
-    }
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        move |e| PackageError::io(&path, "write", e)
-    };
+    let path = staged.path().join(MANIFEST);
+    fs::write(&path, descriptor.to_xml()).map_err(|e| PackageError::io(&path, "write", e))?;
+    // Who sees the manifest finds all that it names.
+    made.push((path, target.clone()));
+    let mut placing = Placing::default();
     for (staged, path) in made {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        fs::create_dir_all(parent).map_err(write(parent))?;
-        fs::rename(staged, path).map_err(write(path))?;
+        placing.place(staged, &path)?;
     }
-    let mut file = File::create_new(target).map_err(write(target))?;
-    file.write_all(descriptor.to_xml().as_bytes()).map_err(write(target))
+    placing.keep();
+    Ok(SplitSet { manifest: target, layered, left })
 }
 
 /// The splitting of one Representation.
@@ -106,6 +97,7 @@ struct Splitting<'a> {
     /// Which of the manifest it is.
     number: usize,
     one: &'a Representation,
+    stop: &'a AtomicBool,
 }
 
 /// Files under their names for now, and what they will be.
@@ -131,6 +123,9 @@ impl Splitting<'_> {
         let mut staged = [vec![self.stage("base", 0, &init)?], vec![self.stage("more", 0, &init)?]];
         let (mut base, mut more) = (Sums::default(), Sums::default());
         for (at, piece) in content.segments.iter().enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(PackageError::Stopped);
+            }
             let bytes = piece.read(Segment::MAX_LEN)?;
             let wrong = |error| piece.media(error);
             let segment = Segment::read(&bytes, &track).map_err(wrong)?;

@@ -1,12 +1,12 @@
 //! What the gateway answers.
 
-use std::{collections::BTreeSet, fmt::Display, ops::Range, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt::Display, ops::Range, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
-use super::{Answered, Content, Gateway, Item, access::Refused, range::promise};
+use super::{Answered, Content, Gateway, Item, Merged, access::Refused, body::Source, range::promise};
 use crate::{
     cli::exit::{Exit, Failure},
     http::metrics_page,
@@ -129,16 +129,19 @@ impl Gateway {
         let scheme = if self.0.access.is_https() { "https" } else { "http" };
         // Layers that are merged here need no others: players that know nothing of layers take them like any quality.
         let mut shown = descriptor.clone();
-        let mut merged = BTreeSet::new();
+        let mut merged = BTreeMap::new();
         for one in descriptor.representations().iter().filter(|one| !one.dependencies.is_empty()) {
-            if one.swarm.as_ref().is_some_and(|swarm| self.merged(&swarm.metadata.id.to_string()).is_some()) {
+            if let Some(layers) = Merged::id(descriptor, &one.id).filter(|id| self.merged(id).is_some()) {
                 shown.set_independent(&one.id);
-                merged.insert(one.id.clone());
+                merged.insert(one.id.clone(), layers);
             }
         }
         let url = |one: &Representation| {
-            let place = if merged.contains(&one.id) { "merged/" } else { "" };
-            Some(format!("{scheme}://{host}/{place}{}/", one.swarm.as_ref()?.metadata.id))
+            let place = match merged.get(&one.id) {
+                Some(layers) => format!("merged/{layers}"),
+                None => one.swarm.as_ref()?.metadata.id.to_string(),
+            };
+            Some(format!("{scheme}://{host}/{place}/"))
         };
         match shown.to_playable(url) {
             Ok(xml) => {
@@ -180,7 +183,7 @@ impl Gateway {
         let start = file.start;
         // A swarm has one content for ever.
         let tag = format!("\"{}-{start}\"", item.id);
-        let (mut answer, part) = promise(head, file.end - start, tag, &item.mime);
+        let (mut answer, part) = promise(&head.headers, file.end - start, tag, &item.mime);
         if head.method == Method::HEAD || part.is_empty() {
             return answer;
         }
@@ -190,7 +193,8 @@ impl Gateway {
             return no_content(&error);
         }
         self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
-        *answer.body_mut() = Answered::Content(Content::new(reader, part.end - part.start, self.0.metrics.clone()));
+        *answer.body_mut() =
+            Answered::Content(Content::new(Source::Swarm(reader), part.end - part.start, self.0.metrics.clone()));
         answer
     }
 

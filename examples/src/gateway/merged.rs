@@ -16,12 +16,25 @@ use crate::layers::{Segment, Track};
 /// The layers of one Representation.
 #[derive(Debug)]
 pub(super) struct Merged {
+    /// Its swarms, as they stand in URLs.
+    id: String,
     /// The base first.
     layers: Vec<Arc<Item>>,
 }
 
 impl Merged {
-    /// Which layers of these swarms are merged, by the swarm of the layer above all others.
+    /// Most layers of one Representation: a request has room for their swarms.
+    const MOST_LAYERS: usize = 16;
+
+    /// The swarms of a Representation and of what it needs as one name, the base first. Whoever makes a descriptor decides what it puts
+    /// together, and never what another one does: the uppermost swarm alone would not tell them apart.
+    pub(super) fn id(descriptor: &Descriptor, id: &str) -> Option<String> {
+        let chain = descriptor.layers(id).ok()?;
+        let swarms = chain.iter().map(|layer| Some(layer.swarm.as_ref()?.metadata.id.to_string()));
+        Some(swarms.collect::<Option<Vec<_>>>()?.join("+"))
+    }
+
+    /// Which layers of these swarms are merged, each by [`Self::id`].
     pub(super) fn all(descriptor: &Descriptor, items: &BTreeMap<String, Arc<Item>>) -> BTreeMap<String, Arc<Self>> {
         let resources = descriptor.resources().unwrap_or_default();
         let whole: BTreeSet<&str> =
@@ -37,15 +50,18 @@ impl Merged {
             if !chain.iter().all(fits) {
                 continue;
             }
-            let swarms = chain.iter().map(|layer| layer.swarm.as_ref().map(|swarm| swarm.metadata.id.to_string()));
-            let layers: Option<Vec<_>> = swarms.map(|id| items.get(&id?).cloned()).collect();
-            if let Some(new) = layers.map(|layers| Self { layers }).filter(Self::is_held)
-                && let Some(top) = new.layers.last()
-            {
-                all.insert(top.id.clone(), Arc::new(new));
+            let Some(id) = Self::id(descriptor, &one.id) else { continue };
+            let layers: Option<Vec<_>> = id.split('+').map(|id| items.get(id).cloned()).collect();
+            if let Some(new) = layers.map(|layers| Self { id: id.clone(), layers }).filter(Self::is_held) {
+                all.insert(id, Arc::new(new));
             }
         }
         all
+    }
+
+    /// The swarms of its layers, by which it is known.
+    pub(super) fn name(&self) -> &str {
+        &self.id
     }
 
     /// The layer that is of use with all others: its segments give theirs the names.
@@ -74,14 +90,20 @@ impl Merged {
         parts.map(length).fold(0, u64::saturating_add)
     }
 
+    /// How many bytes are in memory while this segment is made: its layers, and as much again for what is made of them. Something is known
+    /// of each sample besides, of which there are never more than bytes.
+    pub(super) fn room(&self, number: usize) -> u64 {
+        let length = self.length(number);
+        (self.length(0) + length) * 2 + length.min(Segment::MAX_SAMPLES as u64) * Segment::SAMPLE
+    }
+
     /// Is no segment longer than what is held in memory, and does each layer have all of them?
     fn is_held(&self) -> bool {
         let Some(base) = self.base() else { return false };
         let segments = base.parts().len();
         let same = self.layers.iter().all(|item| item.parts().len() == segments);
-        let init =
-            self.layers.iter().all(|item| item.parts().first().is_some_and(|part| length(part) <= Track::MAX_LEN));
-        segments > 1 && same && init && (1..segments).all(|number| self.length(number) <= Segment::MAX_LEN)
+        let few = self.layers.len() <= Self::MOST_LAYERS && self.length(0) <= Track::MAX_LEN;
+        segments > 1 && same && few && (1..segments).all(|number| self.length(number) <= Segment::MAX_LEN)
     }
 }
 

@@ -64,9 +64,8 @@ impl Metrics {
         self.requests.get_or_create(&[("answer", class)]).inc();
     }
 
-    /// A piece goes to a player; the wait before its `first` is how it begins.
+    /// A piece of a swarm was read for a player; the wait before its `first` is how it begins.
     pub(super) fn read(&self, piece: &Piece, first: bool) {
-        self.bytes.inc_by(piece.bytes.len() as u64);
         let found = if piece.waited.is_zero() { "there" } else { "awaited" };
         self.reads.get_or_create(&[("chunk", found)]).inc_by(piece.chunks);
         if !first && piece.waited > STALL {

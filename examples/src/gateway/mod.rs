@@ -1,9 +1,8 @@
 //! Content of swarms over HTTP, for players: `GET /<swarm>[/<name>]` while it comes, with ranges.
 //!
 //! One idea a file: [`Access`] says who may ask, `range` which bytes are meant, [`Item`] is what can be asked for, `body` sends
-//! content while it comes, `merged` tells which layers are one to players, `together` makes them one, `answer` says all of
-//! this. What is asked for is fetched by a [`Peer`], whose readers
-//! decide what comes first.
+//! content while it comes, `merged` tells which layers are one to players, `together` makes them one, `spool` keeps that until it is
+//! sent, `answer` says all of this. What is asked for is fetched by a [`Peer`], whose readers decide what comes first.
 
 mod access;
 mod answer;
@@ -12,6 +11,7 @@ mod library;
 mod merged;
 mod metrics;
 mod range;
+mod spool;
 mod together;
 
 use std::{
@@ -43,7 +43,7 @@ use metrics::Metrics;
 /// How long a player waits for content that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of layers and of what is made of them that are in memory at a time.
+/// Bytes that are in memory at a time of layers, of what is made of them, and of what is known of their samples.
 const ROOM: u64 = 64 << 20;
 /// What is counted of it.
 const ROOM_UNIT: u64 = 1 << 10;
@@ -106,7 +106,7 @@ struct Inner {
     items: Mutex<BTreeMap<String, Arc<Item>>>,
     /// By the identifier in the catalogue.
     programmes: Mutex<BTreeMap<String, Programme>>,
-    /// By the swarm of the layer above all others.
+    /// By the swarms of all layers.
     merged: Mutex<BTreeMap<String, Arc<Merged>>>,
     /// For layers that are put together, in [`ROOM_UNIT`]s.
     room: Arc<Semaphore>,
@@ -127,11 +127,13 @@ impl Gateway {
         Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, merged, room, metrics }))
     }
 
-    /// More that can be asked for; where a swarm is known already, that stays.
+    /// More that can be asked for; where a swarm is known already, that stays, and learns of which files it consists.
     pub fn add(&self, mut programme: Programme) -> Programme {
         let mut items = self.items();
         for item in &mut programme.items {
-            *item = Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item)));
+            let known = items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item));
+            known.learn(item);
+            *item = Arc::clone(known);
         }
         if let Some((_, descriptor)) = &programme.content {
             let new = Merged::all(descriptor, &items);
@@ -165,7 +167,7 @@ impl Gateway {
         self.items().get(id).cloned()
     }
 
-    /// The layers whose topmost has this swarm, where they are put together here.
+    /// The layers of these swarms, where they are put together here.
     fn merged(&self, id: &str) -> Option<Arc<Merged>> {
         self.0.merged.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::{
     Answered,
@@ -11,8 +11,8 @@ use super::{
 
 /// An answer without its body yet, of something of this length, and which bytes the body is to have. Where there are none the answer
 /// is complete.
-pub(super) fn promise(head: &Parts, length: u64, tag: String, mime: &str) -> (Answer, Range<u64>) {
-    let (status, part) = match wanted(&head.headers, length, &tag) {
+pub(super) fn promise(headers: &HeaderMap, length: u64, tag: String, mime: &str) -> (Answer, Range<u64>) {
+    let (status, part) = match wanted(headers, length, &tag) {
         Wanted::All => (StatusCode::OK, 0..length),
         Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from..end),
         Wanted::Nothing => {

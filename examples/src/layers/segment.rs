@@ -37,8 +37,11 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Most samples of a segment.
-    pub const MAX_SAMPLES: usize = 1 << 16;
+    /// Most samples of a segment, and of what is made of several: two minutes of 60 pictures a second.
+    pub const MAX_SAMPLES: usize = 1 << 13;
+    /// Bytes that suffice for what is known of a sample, besides its own, while layers are read, merged and written: a [`Sample`] where it
+    /// is read and where it is merged, what both are read from and written from, and what stands in the result.
+    pub const SAMPLE: u64 = 256;
     /// Longest segment that is held in memory, in bytes.
     pub const MAX_LEN: u64 = 16 << 20;
 
@@ -54,7 +57,10 @@ impl<'a> Segment<'a> {
         for child in boxes(bytes) {
             let child = child?;
             match &child.kind {
-                b"styp" if fragments == 0 => new.types = child.whole,
+                b"styp" if fragments == 0 => {
+                    new.types = child.whole;
+                    left = left.saturating_sub(child.whole.len());
+                }
                 b"moof" => {
                     new.fragment(&child, bytes, track, fragments == 0, &mut left)?;
                     fragments += 1;
@@ -125,7 +131,7 @@ impl<'a> Segment<'a> {
         Ok(out)
     }
 
-    /// Reads a `moof`. `left`: the bytes that are not of a sample yet, so that no byte makes more than one.
+    /// Reads a `moof`. `left`: the bytes that are not of types or of a sample yet, so that no byte makes more than one.
     fn fragment(
         &mut self,
         moof: &Child<'_>,
@@ -168,15 +174,21 @@ impl<'a> Segment<'a> {
                 b"trun" => {}
                 _ => return Err(Unreadable::Unknown(name_of(child.kind))),
             }
+            // §8.8.8.2: the number of samples is behind version and flags. Nothing is made of a number that is too large.
+            let count = child.body.get(4..8).and_then(|count| <[u8; 4]>::try_from(count).ok()).map(u32::from_be_bytes);
+            if count.is_some_and(|count| count as usize > Self::MAX_SAMPLES - self.samples.len()) {
+                return Err(Unreadable::Samples);
+            }
             let run: Trun = read(&child, "trun")?;
             // §8.8.8.1: from the beginning of the moof on, or behind the run before.
             let first = run.data_offset.map(|offset| moof.at as i64 + i64::from(offset));
             let mut at = first.or(place).filter(|at| *at >= 0).ok_or(Unreadable::Bytes)? as usize;
-            if run.samples.len() > Self::MAX_SAMPLES - self.samples.len() {
-                return Err(Unreadable::Samples);
-            }
             for entry in &run.samples {
                 let (duration, size) = (entry.duration.unwrap_or(duration), entry.size.unwrap_or(size) as usize);
+                // So that there are no more samples than bytes.
+                if size == 0 {
+                    return Err(Unreadable::fields("trun", "there is a sample of no bytes"));
+                }
                 *left = left.checked_sub(size).ok_or(Unreadable::Bytes)?;
                 let data = at.checked_add(size).and_then(|end| bytes.get(at..end)).ok_or(Unreadable::Bytes)?;
                 let (later, flags) = (entry.cts.unwrap_or(0), entry.flags.unwrap_or(flags));

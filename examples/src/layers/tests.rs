@@ -91,9 +91,22 @@ fn samples_are_what_fragments_say() {
 fn numbers_that_lie_are_refused() {
     let track = track();
     let read = |bytes: &[u8]| Segment::read(bytes, &track).map(drop);
-    // Four thousand million samples, with and without a place for each.
+    // Four thousand million samples, with and without a place for each; those of all runs count.
     assert_eq!(read(&fragment(&[&run(1, u32::MAX, &[88])], 9)), Err(Unreadable::Samples));
-    assert!(matches!(read(&fragment(&[&run(0x201, u32::MAX, &[88, 1])], 9)), Err(Unreadable::Fields { .. })));
+    assert_eq!(read(&fragment(&[&run(0x201, u32::MAX, &[88, 1])], 9)), Err(Unreadable::Samples));
+    let most = Segment::MAX_SAMPLES;
+    let ones = run(0x200, most as u32, &vec![1; most]);
+    let first = run(0x201, 1, &[8, 1]);
+    assert_eq!(read(&fragment(&[&first, &ones], most + 1)), Err(Unreadable::Samples));
+    let fewer = run(0x200, most as u32 - 1, &vec![1; most - 1]);
+    assert_eq!(read(&fragment(&[&first, &fewer], most)), Ok(()));
+    assert!(matches!(read(&fragment(&[&run(0x201, 2, &[88, 1])], 9)), Err(Unreadable::Fields { .. })));
+    assert!(matches!(read(&fragment(&[&of("trun", &[&[0; 6]])], 9)), Err(Unreadable::Fields { .. })));
+    // Samples of no bytes, each by itself, and all at once.
+    for empty in [run(0x201, 2, &[88, 1, 0]), run(0x001, 9, &[88])] {
+        let error = read(&fragment(&[&empty], 9)).unwrap_err();
+        assert!(error.to_string().contains("a sample of no bytes"), "{error}");
+    }
     // Bytes behind the end, before the beginning, from nowhere, and for two samples.
     for (flags, words) in [
         (0x201, &[96, 10][..]),
@@ -181,7 +194,7 @@ proptest! {
             }
             if let Ok(read) = Segment::read(&bytes, &track) {
                 let length: usize = read.samples().iter().map(|sample| sample.data.len()).sum();
-                prop_assert!(length <= bytes.len() && read.samples().len() <= Segment::MAX_SAMPLES);
+                prop_assert!(length <= bytes.len() && read.samples().len() <= length.min(Segment::MAX_SAMPLES));
                 _ = divide(&read, &track);
                 if let Ok(merged) = merge(&[read, whole.clone()]) {
                     _ = merged.write(&track);
