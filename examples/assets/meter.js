@@ -22,7 +22,7 @@ export class Meter {
     };
     // What waits before the first frame is the start, and what waits after a jump is the jump.
     video.addEventListener("waiting", () => {
-      if (this.first === undefined || video.paused || video.seeking || this.#stalledSince !== undefined) return;
+      if (this.first === undefined || video.paused || video.seeking || video.currentTime > video.duration - 0.3 || this.#stalledSince !== undefined) return;
       this.#stalledSince = now();
       this.stalls++;
       change("stalled");

@@ -4,7 +4,7 @@
 
 // How many code points from 0 on are refused, allowed, refused… in turn, in base 36, where each stands alone.
 const RUNS = `
-w 2n x d 1 9 1 if 1 11 1 2 2 5 5 7 1 1 1 k 1 at 9 12 2 7 1 13 1 2 4 1 1 1j 8 r 5 3 j m 2 y 1 4c 1 1c 2 1n 2 2t e 1m 6 1a 2 f 1 s
+w 2n x d 1 9 1 if 1 11 1 2 2 5 5 3 1 3 1 1 1 k 1 at 9 12 2 7 1 13 1 2 4 1 1 1j 8 r 5 3 j m 2 y 1 4c 1 1c 2 1n 2 2t e 1m 6 1a 2 f 1 s
 2 1 1t 1 1 b 1j r 1 3c 1 7 1 3 1 8 2 2 2 m 1 7 1 1 3 4 2 9 2 2 2 4 8 1 4 2 1 5 2 m 5 3 1 6 4 2 2 m 1 7 1 2 1 2 1 2 2 1 1 5 4 2 2
 3 3 1 7 4 1 1 7 g b 3 1 9 1 3 1 m 1 7 1 2 1 5 2 a 1 3 1 3 2 1 f 4 2 c f 3 1 8 2 2 2 m 1 7 1 2 1 5 2 9 2 2 2 3 8 2 4 2 1 5 2 i a 2
 1 6 3 3 1 4 3 2 1 1 1 2 3 2 3 3 3 c 4 5 3 3 1 4 2 1 6 1 e l 6 3 1 8 1 3 1 n 1 a 1 5 3 8 1 3 1 4 7 2 1 2 6 4 2 a 8 8 2 2 1 8 1 3 1
@@ -32,7 +32,8 @@ for (const run of RUNS.trim().split(/\s+/)) ends.push((ends.at(-1) ?? 0) + parse
 export const allowed = (point) => ends.findIndex((end) => point < end) % 2 === 1;
 
 // RFC 5892, Appendix A.3 to A.7: what is good between others that suit it. (Joiners, which nobody sees, are refused.)
-const SUITED = /(?<=l)\u00b7(?=l)|\u0375(?=\p{Script=Greek})|(?<=\p{Script=Hebrew})[\u05f3\u05f4]/gu;
+// U+0387 becomes U+00B7 when it is normalized.
+const SUITED = /(?<=l)[\u00b7\u0387](?=l)|\u0375(?=\p{Script=Greek})|(?<=\p{Script=Hebrew})[\u05f3\u05f4]/gu;
 const KATAKANA_DOT = "\u30fb", JAPANESE = /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u;
 // A.8 and A.9: these two kinds of digits do not go together.
 const MIXED = /[\u0660-\u0669].*[\u06f0-\u06f9]|[\u06f0-\u06f9].*[\u0660-\u0669]/u;

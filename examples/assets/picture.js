@@ -38,7 +38,7 @@ export function listPeers(body, peers) {
   const both = (now, all) => `${rate(now)}, ${bytes(all)} in all`;
   body.replaceChildren(
     ...peers.map((peer) =>
-      make("tr", { role: "row" }, cell("Peer", peer.addr), cell("Kind", peer.seed ? "seed" : "peer"),
+      make("tr", { role: "row" }, cell("Peer", peer.addr), cell("Kind", peer.seed ? "seed" : peer.seedOfSome ? "peer, and seed of a part" : "peer"),
         cell("From it", both(peer.download_rate, peer.downloaded)), cell("To it", both(peer.upload_rate, peer.uploaded)),
         cell("Round trip", peer.rtt_ms == null ? "–" : `${Math.round(peer.rtt_ms)} ms`)),
     ),

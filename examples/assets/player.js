@@ -2,16 +2,19 @@
 import { at, Trouble } from "./gateway.js";
 import { language } from "./words.js";
 
-/** Opens what the gateway says of the content. `script`: where dash.js is, `from`: the second to begin at. */
-export async function open(video, { mpd, file }, script, from) {
+/** Opens what the gateway says of the content. `script`: where dash.js is, `from`: the second to begin at. Without dash.js there is the
+ * picture of adaptive content, in one quality. */
+export async function open(video, { mpd, file, picture }, script, from) {
   const dash = mpd && script ? await import(script).catch(() => undefined) : undefined;
   if (dash) return new Adaptive(dash.MediaPlayer, video, at(mpd), from);
   if (file) return new Plain(video, at(file), from);
+  if (picture) return new Plain(video, at(picture), from, "dash.js is not there at this Portal: this is the picture alone, in one quality.");
   if (mpd) throw new Trouble("no player", "This content is adaptive (DASH), and the player for it, dash.js, is not there at this Portal.");
   throw new Trouble("refused", "The gateway names nothing to play.");
 }
 
-/** Tells of `choices` (there is something else to choose from, or chosen), of `quality` (another one is shown), and of `failed`. */
+/** Tells of `choices` (there is something else to choose from, or chosen), of `quality` (another one is shown), of `over`, and of
+ * `failed`. */
 class Player extends EventTarget {
   /** What there is to choose from, and the `id` that is chosen. An empty one: automatic quality, no subtitles. */
   choices = { quality: [], language: [], subtitles: [] };
@@ -19,6 +22,12 @@ class Player extends EventTarget {
 
   /** The quality that is shown, where there are several. */
   shown = "";
+
+  /** Why it failed, where that is known. */
+  why;
+
+  /** What the viewer has to know of it. */
+  note = "";
 
   /** How a swarm is called here, where that is known. */
   label() {}
@@ -32,9 +41,10 @@ class Plain extends Player {
   #video;
   #failed = () => this.tell("failed");
 
-  constructor(video, url, from) {
+  constructor(video, url, from, note = "") {
     super();
     this.#video = video;
+    this.note = note;
     video.addEventListener("error", this.#failed);
     video.src = from ? `${url}#t=${from}` : url;
   }
@@ -46,8 +56,15 @@ class Plain extends Player {
   }
 }
 
+/** Bitrate of the video that is tried first, in kbit/s: the first frame is soon there, and better ones take the place of what is buffered. */
+const BEGIN = 300;
+
 class Adaptive extends Player {
   #dash;
+  #video;
+  /** How the subtitles stand that were chosen last: `coming`, `lost`, or there. A jump has dash.js drop those that are coming. */
+  #words;
+  #jumps = () => (this.#words &&= "lost");
   /** Names of swarms, as they are used. */
   #labels = new Map();
 
@@ -61,6 +78,7 @@ class Adaptive extends Player {
         utcSynchronization: { enabled: false },
         text: { defaultEnabled: false },
         buffer: { fastSwitchEnabled: true },
+        abr: { initialBitrate: { video: BEGIN } },
       },
     });
     const { events } = MediaPlayer;
@@ -70,8 +88,14 @@ class Adaptive extends Player {
       this.shown = this.#quality(newRepresentation);
       this.tell("quality");
     });
-    dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request }) => this.#used(request));
-    dash.on(events.ERROR, () => this.tell("failed"));
+    dash.on(events.FRAGMENT_LOADING_COMPLETED, ({ request, error }) => error || this.#used(request));
+    video.addEventListener("seeking", this.#jumps);
+    this.#video = video;
+    dash.on(events.PLAYBACK_ENDED, () => this.tell("over"));
+    dash.on(events.ERROR, ({ error }) => {
+      this.why = error?.message;
+      this.tell("failed");
+    });
     dash.initialize(video, url, false, from || undefined);
   }
 
@@ -85,6 +109,7 @@ class Adaptive extends Player {
     } else if (kind === "language") {
       dash.setCurrentTrack(dash.getTracksFor("audio")[Number(id)]);
     } else {
+      this.#words = id === "" ? undefined : "coming";
       dash.setTextTrack(id === "" ? -1 : Number(id));
     }
   }
@@ -94,7 +119,17 @@ class Adaptive extends Player {
   }
 
   close() {
+    this.#video.removeEventListener("seeking", this.#jumps);
     this.#dash.destroy();
+  }
+
+  /** Subtitles came. Where they are lost, they are chosen once more. */
+  #read() {
+    const { subtitles } = this.chosen, lost = this.#words === "lost";
+    this.#words = undefined;
+    if (!lost) return;
+    this.choose("subtitles", "");
+    this.choose("subtitles", subtitles);
   }
 
   #learn() {
@@ -120,9 +155,10 @@ class Adaptive extends Player {
     return height ? `${height}p, ${rate}` : rate;
   }
 
-  /** The swarm is the first part of a path. */
+  /** The swarm is the first part of a path; of layers that are merged all are, the uppermost last. */
   #used({ url, mediaType, representation }) {
-    const swarm = URL.canParse(url) ? new URL(url).pathname.split("/")[1] : undefined;
+    if (mediaType === "text") this.#read();
+    const swarm = URL.canParse(url) ? new URL(url).pathname.replace(/^\/merged\//, "/").split("/")[1].split("+").at(-1) : undefined;
     if (!swarm || this.#labels.has(swarm)) return;
     const kind = { video: "Video", audio: "Audio", text: "Subtitles" }[mediaType] ?? mediaType;
     const lang = representation?.mediaInfo?.lang;

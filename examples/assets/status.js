@@ -8,11 +8,12 @@ export function summary({ swarms }, wanted, label) {
   const peers = new Map();
   for (const peer of ours.flatMap((swarm) => swarm.peers)) {
     const known = peers.get(peer.addr);
-    if (!known) peers.set(peer.addr, { ...peer });
+    if (!known) peers.set(peer.addr, { ...peer, seedOfSome: peer.seed });
     else {
       for (const name of ["downloaded", "uploaded", "download_rate", "upload_rate"]) known[name] += peer[name];
       known.up ||= peer.up;
       known.seed &&= peer.seed;
+      known.seedOfSome ||= peer.seed;
       known.rtt_ms ??= peer.rtt_ms;
     }
   }

@@ -12,15 +12,22 @@ const video = element("video");
 /** Milliseconds until a gateway that is not there is asked again, and one that is there for its status. */
 const AGAIN = 3000, EACH = 1000;
 
-let source, player, retry, ticking;
-/** The second of the content at which the player began, once there was one. */
-let begunAt;
+let source, player, retry, ticking, turns = 0;
+/** The second of the content at which the viewer is: what fails may have lost it. And how many seconds have been played since the player began. */
+let place = 0, played = 0;
+/** How often a player that fails is opened again before half a second has been played. */
+const LIVES = 3;
+let lives = LIVES;
+/** Where the player said that it is over: a player that feeds the video piece by piece does not always let it come to its very end. */
+let end;
+const isOver = () => video.ended || video.currentTime > end - 1;
 /** Whether the viewer wants it to run: at first, and again after the gateway was away. */
 let running = true;
 
 const meter = new Meter(video, (what) => {
   if (what === "stalled") say("Stalled: waiting for content…");
   if (what === "playing") say("Playing");
+  tick();
 });
 const say = (words) => {
   if (element("said").textContent !== words) element("said").textContent = words;
@@ -38,12 +45,18 @@ async function look(from, begun = performance.now()) {
   } catch (error) {
     return trouble(error instanceof Trouble ? error : new Trouble("failed", "Something went wrong in this page. Load it again."), from);
   }
-  begunAt = from;
+  [place, played, end] = [from, 0, undefined];
   element("trouble").hidden = true;
+  element("note").hidden = !player.note;
+  element("note").textContent = player.note;
   element("watch").classList.add("open");
   player.addEventListener("choices", offer);
-  // The first one is no change, and would hide what there is to do.
-  player.addEventListener("quality", () => meter.first !== undefined && say(`The quality is now ${player.shown}`));
+  // The first one is no change, and would hide what there is to do; nor is that said of one who has come to the end.
+  player.addEventListener("quality", () => meter.first !== undefined && !isOver() && say(`The quality is now ${player.shown}`));
+  player.addEventListener("over", () => {
+    end = Math.max(video.currentTime, video.duration - 0.3);
+    if (video.paused) say("At its end");
+  });
   player.addEventListener("failed", failed);
   offer();
   tick();
@@ -58,13 +71,12 @@ function refused({ name }) {
   video.addEventListener("play", () => meter.begin(performance.now()), { once: true });
 }
 
-/** Playing broke off: it goes on from there as soon as the gateway is back. Where it never went, it is said why. */
+/** Playing broke off: it goes on from there as soon as the gateway is back. Where it does not go, it is said why. */
 async function failed() {
   if (!player) return;
-  const from = video.currentTime, went = from > begunAt + 0.5, why = video.error?.message;
-  running = !video.paused;
+  const from = place, why = video.error?.message || player.why;
   close();
-  if (went) return look(from);
+  if (played > 0 && lives-- > 0) return look(from);
   try {
     await reach(source.mpd ?? source.file, { headers: { Range: "bytes=0-0" } });
     throw new Trouble("refused", why ? `The browser cannot play this: ${why}` : "The browser cannot play this.");
@@ -124,13 +136,13 @@ function offer() {
   element("choices").hidden = Object.values(player.choices).every((all) => all.length < 2);
 }
 
-/** Shows how it goes, once a second while somebody looks. */
+/** Shows how it goes, now and once a second while somebody looks. */
 async function tick() {
   clearTimeout(ticking);
   if (document.hidden || !player) return;
-  const now = player;
+  const [now, turn] = [player, ++turns];
   const status = await ask("/status", 5000).catch(() => undefined);
-  if (now !== player) return;
+  if (now !== player || turn !== turns) return;
   show(status && summary(status, source.swarms, (swarm) => player.label(swarm)));
   ticking = setTimeout(tick, EACH);
 }
@@ -163,7 +175,20 @@ function show(state) {
 
 const picture = () => `${video.videoWidth} × ${video.videoHeight}`;
 
-video.addEventListener("pause", () => say(video.ended ? "At its end" : "Paused"));
+for (const event of ["timeupdate", "seeking", "pause"]) {
+  video.addEventListener(event, () => {
+    if (!player || video.readyState === 0) return;
+    if (!video.seeking && !video.paused) played += Math.max(0, video.currentTime - place);
+    if (played > 0.5) lives = LIVES;
+    [place, running] = [video.currentTime, !video.paused];
+  });
+}
+video.addEventListener("pause", () => {
+  say(isOver() ? "At its end" : "Paused");
+  tick();
+});
+// From the end it goes to the beginning, which a video does by itself where it has come to its very end.
+video.addEventListener("play", () => isOver() && !video.ended && (video.currentTime = 0));
 // Space and the volume are the keys of the browser. Not every one jumps by left and right, or not by much: where it does not, this does.
 video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
   const by = { ArrowLeft: -5, ArrowRight: 5 }[key];
@@ -177,7 +202,7 @@ video.addEventListener("keydown", ({ key, ctrlKey, altKey, metaKey }) => {
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   if (player) tick();
-  else if (!element("trouble").hidden && !element("start").hidden) look(video.currentTime);
+  else if (!element("trouble").hidden && !element("start").hidden) look(place);
 });
 
 // Since the page was opened.

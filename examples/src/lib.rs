@@ -7,6 +7,7 @@ pub mod cmd;
 pub mod dash;
 pub mod gateway;
 pub mod http;
+pub mod layers;
 pub mod live;
 pub mod net;
 pub mod peer;

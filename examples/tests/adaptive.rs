@@ -9,7 +9,7 @@ use common::{
     PATIENCE, Ppsp,
     origin::{Habit, WebServer},
     player::{Player, path_of},
-    system::{ALICE, MEDIA, System},
+    system::{ALICE, System},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -38,21 +38,7 @@ fn make_set(dir: &Path, form: &[&str]) {
 
 /// A media server that shares a set, and the set's identifier in the catalogue.
 fn publish(system: &System, manifest: &str) -> (Ppsp, String) {
-    let (url, pin) = (&system.portal.url, &system.portal.pin);
-    let args = ["publish", "--dash", manifest, "--portal", url, "--user", "media", "--pin", pin, "--allow", "alice"];
-    let args: Vec<&str> = args.into_iter().chain(["--listen", "127.0.0.1:0", "--title", "A set"]).collect();
-    let mut server = system.begin("media", &args, MEDIA);
-    let id = server.event("published")["id"].as_str().unwrap().to_owned();
-    server.event("listening");
-    (server, id)
-}
-
-fn gateway(system: &System, user: &str) -> (Ppsp, SocketAddr) {
-    let args = ["gateway", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cache", &format!("cache-{user}")];
-    let mut gateway = system.begin(user, &args, "");
-    let addr = gateway.event("gateway")["addr"].as_str().unwrap().parse().unwrap();
-    gateway.event("ready");
-    (gateway, addr)
+    system.publish_set(manifest, "A set", "alice", &[])
 }
 
 /// What it says of the swarm whose file is at this path, once it is so.
@@ -80,7 +66,7 @@ fn a_set_is_played_as_it_was_made() {
     }
     let system = System::start();
     system.log_in("alice", ALICE).succeeded();
-    let (_gateway, addr) = gateway(&system, "alice");
+    let (_gateway, addr) = system.gateway("alice", &[]);
     for (name, form) in [
         ("timeline", &["-use_timeline", "1", "-use_template", "1"][..]),
         ("counted", &["-use_timeline", "0", "-use_template", "1"]),
@@ -144,15 +130,15 @@ fn who_may_not_watch_is_told_so() {
     let system = System::start();
     make_set(&system.place.path("set"), &[]);
     let (_server, id) = publish(&system, "set/manifest.mpd");
-    system.run("admin", &["user", "add", "bob", "--role", "viewer"], "bob's password").succeeded();
+    system.add_user("bob", "bob's password", "viewer");
     system.log_in("bob", "bob's password").succeeded();
-    let (_gateway, addr) = gateway(&system, "bob");
+    let (_gateway, addr) = system.gateway("bob", &[]);
     for path in [format!("/play/{id}"), format!("/mpd/{id}/manifest.mpd")] {
         let refused = Player::to(addr).ask("GET", &path, &[]);
         assert!([403, 404].contains(&refused.status), "{refused:?}");
     }
     // Who is signed in nowhere.
-    let (_gateway, addr) = gateway(&system, "carol");
+    let (_gateway, addr) = system.gateway("carol", &[]);
     let refused = Player::to(addr).ask("GET", &format!("/play/{id}"), &[]);
     assert_eq!(refused.status, 403);
     assert!(refused.text().contains("ppsp login"), "{}", refused.text());
@@ -279,15 +265,9 @@ fn a_set_is_played_from_its_origin_alone() {
     let dir = system.place.path("set");
     make_set(&dir, &["-use_timeline", "1", "-use_template", "1"]);
     let web = WebServer::of(&dir, Habit::Good);
-    let (url, pin) = (&system.portal.url, &system.portal.pin);
-    let args =
-        ["publish", "--dash", "set/manifest.mpd", "--portal", url, "--user", "media", "--pin", pin, "--allow", "alice"];
-    let args: Vec<&str> = args.into_iter().chain(["--listen", "127.0.0.1:0", "--origin", web.url().leak()]).collect();
-    let mut server = system.begin("media", &args, MEDIA);
-    let id = server.event("published")["id"].as_str().unwrap().to_owned();
-    server.event("listening");
+    let (server, id) = system.publish_set("set/manifest.mpd", "A set", "alice", &["--origin", &web.url()]);
     server.kill();
-    let (_gateway, addr) = gateway(&system, "alice");
+    let (_gateway, addr) = system.gateway("alice", &[]);
     let mut player = Player::to(addr);
     let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
     let bases: Vec<&str> = between(manifest.text(), "<BaseURL>", "</BaseURL>");

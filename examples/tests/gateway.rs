@@ -169,6 +169,22 @@ fn a_length_that_no_link_tells_is_learned_first() {
 }
 
 #[test]
+fn who_breaks_off_the_first_request_spoils_nothing_for_the_next() {
+    let place = Place::new();
+    let seeds = ["1.mp4", "2.mp4", "3.mp4", "4.mp4", "5.mp4", "6.mp4"].map(|name| {
+        place.content(name, 10_000);
+        place.seed(name, &[])
+    });
+    let links = seeds.each_ref().map(|(_, link)| &**link);
+    let gateway = Running::start(&place, &links, &[]);
+    for path in &gateway.paths {
+        gateway.player().send("GET", path, &[]);
+        let whole = gateway.get(path, &[]);
+        assert_eq!((whole.status, whole.body.len()), (200, 10_000), "{}", String::from_utf8_lossy(&whole.body));
+    }
+}
+
+#[test]
 fn a_seek_does_not_wait_for_what_was_played_before() {
     let place = Place::new();
     let bytes = place.content("movie.mp4", 12 * MIB);

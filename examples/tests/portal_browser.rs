@@ -1,5 +1,4 @@
-//! The Portal's pages in a real browser: Chromium, driven by `browser/walk.mjs`. With `SHOTS=<directory>` in the environment it takes
-//! pictures of them.
+//! The Portal's pages in a real browser: Chromium, driven by `browser/walk.mjs`.
 
 mod common;
 
@@ -24,10 +23,7 @@ fn people_find_their_way_and_no_password_leaves_a_page() {
         .execute("UPDATE sessions SET created = created - 3600 WHERE id = ?1", [signed_in]);
     assert_eq!(aged, Ok(1));
     for steps in [["light", "stranger", "long-ago"], ["dark", "phone", "phone-dark"]] {
-        let mut command = std::process::Command::new("node");
-        command.arg("walk.mjs").args(steps).current_dir(&dir);
-        let ended = common::run_with(command, &facts.to_string());
-        assert_eq!((ended.code, ended.stdout.trim()), (0, "all is well"), "{}", ended.stderr);
+        browser::walk(&dir, "walk.mjs", &steps, &facts);
     }
 }
 
@@ -64,6 +60,8 @@ async fn furnish(portal: &PortalProcess) -> Value {
     let old = portal.client().log_in("admin", text("password"), "?cookie=1").await.unwrap();
     json!({
         "url": portal.url,
+        "pin": portal.pin,
+        "shots": browser::shots("portal"),
         "admin": text("password"),
         "zoe": { "typed": typed },
         "films": { "id": films, "title": title },

@@ -56,6 +56,9 @@ impl Password {
         profile.prepare(text)?;
         let spaced = Zeroizing::new(profile.additional_mapping_rule(text)?.into_owned());
         let composed = Zeroizing::new(profile.normalization_rule(spaced.as_str())?.into_owned());
+        // RFC 8264 §7: what is allowed is said of what comes out. U+0387, which anybody may write, becomes U+00B7, which has its place only
+        // between two letters l; whoever types that would be refused.
+        profile.prepare(composed.as_str())?;
         Ok(Self(composed))
     }
 
@@ -141,6 +144,7 @@ mod tests {
             assert_eq!(form(control), Err(PasswordError::Control));
         }
         assert_eq!(form("a\u{378}"), Err(PasswordError::Character));
+        assert_eq!((form("l\u{387}l").unwrap(), form("a\u{387}")), ("l\u{B7}l".into(), Err(PasswordError::Character)));
         assert_eq!(Password::choose("seven77").err(), Some(PasswordError::TooShort));
         assert!(Password::choose("ŝępťêmb€").is_ok());
     }

@@ -64,6 +64,16 @@ pub enum Command {
     /// Put a file into the catalogue of a Portal and share it until Ctrl-C
     #[command(after_help = EXIT_CODES)]
     Publish(PublishArgs),
+    /// Split the video of a DASH set into layers: a base, and the pictures that it can do without
+    ///
+    /// Writes layers.mpd and the directory layers beside the manifest; 'ppsp publish --dash layers.mpd' shares them. Who plays it through
+    /// a gateway sees all pictures with any player, and where content comes too slowly those of the base. The video is H.264 with
+    /// pictures that no other one is made of; with ffmpeg: -c:v libx264 -bf 1 -x264-params b-pyramid=none.
+    #[command(after_help = EXIT_CODES)]
+    Split {
+        /// The manifest (MPD) of the set, its files beside it
+        manifest: PathBuf,
+    },
     /// Look after content at a Portal: who may watch what, and when
     #[command(subcommand)]
     Content(ContentCommand),

@@ -25,6 +25,7 @@ mod session;
 mod sessions;
 mod signals;
 mod source;
+mod split;
 mod table;
 mod tracker;
 mod trackers;
@@ -133,6 +134,7 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
             live::run(args, out).await
         }
         Command::Key(command) => key::run(&command, out),
+        Command::Split { manifest } => split::run(manifest, out).await,
         Command::Portal(args) => portal::run(args, out).await,
         Command::Tracker(args) => tracker::run(args, out).await,
         Command::Demo(args) => demo::run(args, out).await,

@@ -79,6 +79,10 @@ pub(super) async fn run(
         "ended",
         &json!({ "bytes": sink.bytes, "seconds": started.elapsed().as_secs_f64(), "stalls": stalls, "skipped": skipped }),
     );
+    if done.is_ok() {
+        // Who does not wait for that has all the same.
+        _ = signals.unless(viewer.linger()).await;
+    }
     let tree = viewer.recorded();
     viewer.close().await;
     drop(viewer);

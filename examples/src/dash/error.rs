@@ -5,9 +5,9 @@ use std::{
 
 use ppsp_core::descriptor::{DashError, DescriptorError};
 
-use crate::{cli::exit::Failure, store::FileError};
+use crate::{cli::exit::Failure, layers::Unreadable, store::FileError};
 
-/// Why a DASH set cannot be shared.
+/// Why a DASH set cannot be shared, or split into layers.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -48,6 +48,31 @@ pub enum PackageError {
     /// Other content has the name of a joined file.
     #[error("{}: exists already and is other content; remove it, or name another directory for joined files", .0.display())]
     Exists(PathBuf),
+    /// No Representation can be split, and why.
+    #[error("nothing here can be split into layers: {0}")]
+    NotSplit(String),
+    /// A segment, or an index, is longer than what is read.
+    #[error("{}: {length} bytes of it belong together, which is more than can be split; make shorter segments", path.display())]
+    Long {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        length: u64,
+    },
+    /// Not the MP4 that is read.
+    #[error("{}: {error}", path.display())]
+    Media {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Unreadable,
+    },
+    /// What is to be made is there already.
+    #[error("{}: exists already; remove it to make it anew", .0.display())]
+    Made(PathBuf),
+    /// It was told to.
+    #[error("it was stopped")]
+    Stopped,
     /// The content cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -73,9 +98,11 @@ impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
         match error {
             PackageError::File(error) => error.into(),
-            error @ (PackageError::Manifest { .. } | PackageError::Dash(_) | PackageError::Name(_)) => {
-                Self::usage(error)
-            }
+            PackageError::Stopped => Self::interrupted(),
+            error @ (PackageError::Manifest { .. }
+            | PackageError::Dash(_)
+            | PackageError::Name(_)
+            | PackageError::NotSplit(_)) => Self::usage(error),
             error => Self::other(error),
         }
     }

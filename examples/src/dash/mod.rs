@@ -1,11 +1,15 @@
 //! DASH sets as swarms: a directory with a manifest and its files becomes a swarm for each Representation, and a descriptor that
 //! names them. What a manifest says is [`ppsp_core::descriptor`]'s to know.
 //!
+//! [`split`] makes layers of a set before that is done: [`crate::layers`].
+//!
 //! A Representation of a single file is shared from where that lies. Files of several are joined into one first, in a directory of
 //! the caller's choice; that takes as much space again.
 
 mod error;
 mod join;
+mod placing;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +26,7 @@ use ppsp_core::descriptor::{Descriptor, Resources};
 use crate::store::{FileStore, Notice, Observer, Places, SeedOptions};
 
 pub use error::PackageError;
+pub use split::{Layered, SplitSet, split};
 
 /// What is packaged, and where to.
 #[derive(Clone, Copy, Debug)]

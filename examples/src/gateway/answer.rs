@@ -1,24 +1,20 @@
 //! What the gateway answers.
 
-use std::{fmt::Display, time::Instant};
+use std::{collections::BTreeMap, fmt::Display, ops::Range, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
-use super::{
-    Answered, Broadcast, Content, Gateway, Item,
-    access::Refused,
-    range::{Wanted, wanted},
-};
+use super::{Answered, Broadcast, Content, Gateway, Item, Merged, access::Refused, body::Source, range::promise};
 use crate::{
     cli::exit::{Exit, Failure},
     http::metrics_page,
     live::Heard,
-    peer::ReadError,
+    peer::{ReadError, Swarm},
 };
 
-type Answer = Response<Answered>;
+pub(super) type Answer = Response<Answered>;
 
 impl Gateway {
     /// Answers a request.
@@ -69,6 +65,16 @@ impl Gateway {
             }
             ("status", None) => json_of(&self.status()),
             ("play", Some(id)) => self.play(id).await,
+            ("merged", Some(rest)) => {
+                let (id, name) = rest.split_once('/').unwrap_or((rest, ""));
+                match self.merged(id) {
+                    Some(merged) => self.segment(&merged, name, head).await,
+                    None => sentence(
+                        StatusCode::NOT_FOUND,
+                        "this gateway merges no such layers; ask for the manifest first",
+                    ),
+                }
+            }
             ("mpd", Some(rest)) => self.manifest(rest.split('/').next().unwrap_or_default(), head).await,
             (id, name) => match self.item(id) {
                 Some(item) => self.content(&item, name.unwrap_or_default(), head).await,
@@ -102,6 +108,7 @@ impl Gateway {
             "mpd": programme.manifest(),
             "file": one.map(|item| item.path()),
             "mime": one.map(|item| &item.mime),
+            "picture": programme.picture().map(Item::path),
             "swarms": programme.items.iter().map(|item| &item.id).collect::<Vec<_>>(),
         }))
     }
@@ -121,8 +128,23 @@ impl Gateway {
         };
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let scheme = if self.0.access.is_https() { "https" } else { "http" };
-        let url = |one: &Representation| Some(format!("{scheme}://{host}/{}/", one.swarm.as_ref()?.metadata.id));
-        match descriptor.to_playable(url) {
+        // Layers that are merged here need no others: players that know nothing of layers take them like any quality.
+        let mut shown = descriptor.clone();
+        let mut merged = BTreeMap::new();
+        for one in descriptor.representations().iter().filter(|one| !one.dependencies.is_empty()) {
+            if let Some(layers) = Merged::id(descriptor, &one.id).filter(|id| self.merged(id).is_some()) {
+                shown.set_independent(&one.id);
+                merged.insert(one.id.clone(), layers);
+            }
+        }
+        let url = |one: &Representation| {
+            let place = match merged.get(&one.id) {
+                Some(layers) => format!("merged/{layers}"),
+                None => one.swarm.as_ref()?.metadata.id.to_string(),
+            };
+            Some(format!("{scheme}://{host}/{place}/"))
+        };
+        match shown.to_playable(url) {
             Ok(xml) => {
                 let mut answer = Response::new(Answered::from(xml));
                 insert(&mut answer, header::CONTENT_TYPE, Descriptor::MEDIA_TYPE.to_owned());
@@ -133,7 +155,7 @@ impl Gateway {
     }
 
     /// A file of content, while it comes.
-    async fn content(&self, item: &Item, name: &str, head: &http::request::Parts) -> Answer {
+    async fn content(&self, item: &Arc<Item>, name: &str, head: &http::request::Parts) -> Answer {
         let begun = Instant::now();
         if item.is_live() {
             return self.live(item, head, begun).await;
@@ -150,37 +172,33 @@ impl Gateway {
         let Some(file) = item.file(&name, length) else {
             return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
         };
-        let (start, length) = (file.start, file.end - file.start);
+        self.stream(item, &swarm, file, begun, head).await
+    }
+
+    /// These bytes of content, while they come.
+    pub(super) async fn stream(
+        &self,
+        item: &Item,
+        swarm: &Swarm,
+        file: Range<u64>,
+        begun: Instant,
+        head: &http::request::Parts,
+    ) -> Answer {
+        let start = file.start;
         // A swarm has one content for ever.
         let tag = format!("\"{}-{start}\"", item.id);
-        let (status, from, end) = match wanted(&head.headers, length, &tag) {
-            Wanted::All => (StatusCode::OK, 0, length),
-            Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from, end),
-            Wanted::Nothing => {
-                let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("it has {length} bytes"));
-                insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
-                return answer;
-            }
-        };
-        let mut answer = Response::new(Answered::from(String::new()));
-        *answer.status_mut() = status;
-        insert(&mut answer, header::CONTENT_TYPE, item.mime.clone());
-        insert(&mut answer, header::CONTENT_LENGTH, (end - from).to_string());
-        insert(&mut answer, header::ETAG, tag);
-        answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if status == StatusCode::PARTIAL_CONTENT {
-            insert(&mut answer, header::CONTENT_RANGE, format!("bytes {from}-{}/{length}", end - 1));
-        }
-        if head.method == Method::HEAD || from == end {
+        let (mut answer, part) = promise(&head.headers, file.end - start, tag, &item.mime);
+        if head.method == Method::HEAD || part.is_empty() {
             return answer;
         }
-        let mut reader = swarm.reader(start + from, start + end, self.0.patience);
+        let mut reader = swarm.reader(start + part.start, start + part.end, self.0.patience);
         // Only now it is certain that there is something to promise.
         if let Err(error) = reader.ready().await {
             return no_content(&error);
         }
         self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
-        *answer.body_mut() = Answered::Content(Content::new(reader, end - from, self.0.metrics.clone()));
+        *answer.body_mut() =
+            Answered::Content(Content::new(Source::Swarm(reader), part.end - part.start, self.0.metrics.clone()));
         answer
     }
 
@@ -281,7 +299,7 @@ fn refuse(refused: Refused) -> Answer {
 }
 
 /// What came of asking the Portal, or of opening a swarm.
-fn refuse_for(failure: &Failure) -> Answer {
+pub(super) fn refuse_for(failure: &Failure) -> Answer {
     let status = match failure.exit {
         Exit::Usage => StatusCode::NOT_FOUND,
         Exit::Refused => StatusCode::FORBIDDEN,
@@ -297,7 +315,7 @@ fn is_from_start(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 9110 §15.6.3: those behind us did not give what was asked for.
-fn no_content(error: &ReadError) -> Answer {
+pub(super) fn no_content(error: &ReadError) -> Answer {
     let status = match error {
         ReadError::Nobody { .. } => StatusCode::BAD_GATEWAY,
         ReadError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -305,7 +323,7 @@ fn no_content(error: &ReadError) -> Answer {
     sentence(status, error)
 }
 
-fn sentence(status: StatusCode, text: impl Display) -> Answer {
+pub(super) fn sentence(status: StatusCode, text: impl Display) -> Answer {
     let mut answer = Response::new(Answered::from(format!("{text}\n")));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -318,7 +336,7 @@ fn json_of(value: &Value) -> Answer {
     answer
 }
 
-fn insert(answer: &mut Answer, name: header::HeaderName, value: String) {
+pub(super) fn insert(answer: &mut Answer, name: header::HeaderName, value: String) {
     if let Ok(value) = value.parse() {
         answer.headers_mut().insert(name, value);
     }

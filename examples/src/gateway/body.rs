@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::metrics::Metrics;
+use super::{metrics::Metrics, spool::Spooled};
 use crate::{
     live::{Heard, Listener},
     peer::{Piece, ReadError, Reader},
@@ -28,6 +28,12 @@ pub enum Answered {
 impl From<Full<Bytes>> for Answered {
     fn from(body: Full<Bytes>) -> Self {
         Self::Full(body)
+    }
+}
+
+impl From<Bytes> for Answered {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full(Full::new(bytes))
     }
 }
 
@@ -98,11 +104,28 @@ impl Drop for Broadcast {
     }
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Reader, Result<Option<Piece>, ReadError>)> + Send>>;
+/// Where content is read.
+pub(super) enum Source {
+    /// In a swarm, while it comes.
+    Swarm(Reader),
+    /// In a file that was made for this answer.
+    Spooled(Spooled),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
+        match self {
+            Self::Swarm(reader) => reader.next().await,
+            Self::Spooled(spooled) => spooled.next().await,
+        }
+    }
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Source, Result<Option<Piece>, ReadError>)> + Send>>;
 
 /// Content, a piece at a time: the next one is read when the one before is sent.
 pub struct Content {
-    reader: Option<Reader>,
+    source: Option<Source>,
     reading: Option<Reading>,
     left: u64,
     /// Nothing was sent yet.
@@ -111,10 +134,10 @@ pub struct Content {
 }
 
 impl Content {
-    /// All that this reader has to read, of so many bytes.
-    pub(super) fn new(reader: Reader, length: u64, metrics: Arc<Metrics>) -> Self {
+    /// All that there is to read, of so many bytes.
+    pub(super) fn new(source: Source, length: u64, metrics: Arc<Metrics>) -> Self {
         metrics.readers.inc();
-        Self { reader: Some(reader), reading: None, left: length, first: true, metrics }
+        Self { source: Some(source), reading: None, left: length, first: true, metrics }
     }
 }
 
@@ -135,21 +158,22 @@ impl Body for Answered {
             Self::Content(content) => content,
         };
         if content.reading.is_none() {
-            let Some(mut reader) = content.reader.take() else { return Poll::Ready(None) };
+            let Some(mut source) = content.source.take() else { return Poll::Ready(None) };
             content.reading = Some(Box::pin(async move {
-                let read = reader.next().await;
-                (reader, read)
+                let read = source.next().await;
+                (source, read)
             }));
         }
         let Some(reading) = &mut content.reading else { return Poll::Ready(None) };
-        let Poll::Ready((reader, read)) = reading.as_mut().poll(cx) else { return Poll::Pending };
+        let Poll::Ready((source, read)) = reading.as_mut().poll(cx) else { return Poll::Pending };
         content.reading = None;
         match read {
             Ok(Some(piece)) => {
                 content.left -= piece.bytes.len() as u64;
+                content.metrics.bytes.inc_by(piece.bytes.len() as u64);
                 content.metrics.read(&piece, std::mem::take(&mut content.first));
                 if content.left > 0 {
-                    content.reader = Some(reader);
+                    content.source = Some(source);
                 }
                 Poll::Ready(Some(Ok(Frame::data(piece.bytes))))
             }

@@ -3,11 +3,14 @@
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use ppsp_core::{Link, descriptor::Parts};
+use ppsp_core::{
+    Link,
+    descriptor::{Part, Parts},
+};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -27,8 +30,8 @@ pub struct Item {
     pub(super) name: Option<String>,
     /// Its media type.
     pub(super) mime: String,
-    /// The files that it consists of, where that is known.
-    parts: Option<Parts>,
+    /// The files that it consists of, once that is known.
+    parts: OnceLock<Parts>,
     link: Link,
     sources: Mutex<Option<Sources>>,
     swarm: OnceCell<Swarm>,
@@ -47,6 +50,7 @@ impl Item {
         };
         let mime = mime.unwrap_or_else(|| usual.to_owned());
         let id = link.metadata.id.to_string();
+        let parts = parts.map(OnceLock::from).unwrap_or_default();
         Self {
             id,
             name,
@@ -67,12 +71,22 @@ impl Item {
         }
     }
 
-    /// Which bytes of content of this length are the file of this name; `None` where there is none. Content of a single file has
-    /// whatever name players like to see.
+    /// Takes from the same swarm, named by somebody else, of which files it consists, where that is not known yet: a link alone does not
+    /// say it.
+    pub(super) fn learn(&self, other: &Self) {
+        if let Some(parts) = other.parts.get() {
+            // Who was first stays: players have its names.
+            _ = self.parts.set(parts.clone());
+        }
+    }
+
+    /// Which bytes of content of this length are the file of this name; `None` where there is none. All of it has its own name, and
+    /// content of a single file whatever name players like to see.
     pub(super) fn file(&self, name: &str, length: u64) -> Option<Range<u64>> {
-        match &self.parts {
+        match self.parts.get() {
             Some(parts) if parts.list().len() > 1 && !name.is_empty() => {
-                parts.part(name).filter(|part| part.end <= length)
+                let whole = || (self.name.as_deref() == Some(name)).then_some(0..length);
+                parts.part(name).or_else(whole).filter(|part| part.end <= length)
             }
             _ => Some(0..length),
         }
@@ -101,13 +115,27 @@ impl Item {
         Ok(listener)
     }
 
+    /// The files that it consists of, where that is known.
+    pub(super) fn parts(&self) -> &[Part] {
+        self.parts.get().map_or(&[], Parts::list)
+    }
+
     /// The swarm, where somebody asked for it already.
     pub(super) fn opened(&self) -> Option<&Swarm> {
         self.swarm.get()
     }
 
-    /// The swarm; takes part in it from now on.
-    pub(super) async fn open(&self, peer: &Peer, cache: &Path) -> Result<&Swarm, Failure> {
+    /// The swarm; takes part in it from now on. A player that breaks off while that goes on ends nothing half done: the next one
+    /// finds it done.
+    pub(super) async fn open(self: &Arc<Self>, peer: &Peer, cache: &Path) -> Result<Swarm, Failure> {
+        if let Some(swarm) = self.opened() {
+            return Ok(swarm.clone());
+        }
+        let (item, peer, cache) = (Arc::clone(self), peer.clone(), cache.to_owned());
+        tokio::spawn(async move { item.join(&peer, &cache).await.cloned() }).await.map_err(Failure::other)?
+    }
+
+    async fn join(&self, peer: &Peer, cache: &Path) -> Result<&Swarm, Failure> {
         let opening = self.swarm.get_or_try_init(|| async {
             let metadata = self.link.metadata.clone();
             let places = Places::new(&self.place(cache), None);
@@ -165,6 +193,28 @@ mod tests {
         let mut link: Link = format!("ppsp:{}", "ab".repeat(32)).parse().unwrap();
         link.name = name.map(str::to_owned);
         Item::new(link, None, None, Sources::default())
+    }
+
+    #[test]
+    fn of_which_files_it_consists_is_learned_once() {
+        let manifest = |name: &str| {
+            let list = "<SegmentList duration='1'><Initialization sourceURL='init'/>";
+            let xml = format!(
+                "<MPD type='static' mediaPresentationDuration='PT1S'><Period><AdaptationSet><Representation id='v'>{list}\
+                 <SegmentURL media='{name}'/></SegmentList></Representation></AdaptationSet></Period></MPD>"
+            );
+            let mut set = ppsp_core::descriptor::Descriptor::parse(xml.as_bytes()).unwrap();
+            set.set_parts("v", &[40, 60]).unwrap();
+            let link: Link = format!("ppsp:{}", "ab".repeat(32)).parse().unwrap();
+            Item::new(link, None, Some(set.parts("v").unwrap()), Sources::default())
+        };
+        let plain = item(Some("film.mp4"));
+        assert_eq!(plain.file("one", 100), Some(0..100));
+        plain.learn(&item(None));
+        plain.learn(&manifest("one"));
+        plain.learn(&manifest("two"));
+        let all = ["init", "one", "two", "film.mp4", ""].map(|name| plain.file(name, 100));
+        assert_eq!(all, [Some(0..40), Some(40..100), None, Some(0..100), Some(0..100)]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Metrics {
     pub(super) broken: Counter,
     /// From a request to its first byte.
     pub(super) first_byte: Histogram,
+    /// Segments put together, by whether all of their layers came in time.
+    merged: Labelled<Counter>,
     /// Waits in the middle, and their seconds.
     stalls: Counter,
     stalled: Counter<f64, std::sync::atomic::AtomicU64>,
@@ -43,6 +45,7 @@ impl Default for Metrics {
             readers: Gauge::default(),
             broken: Counter::default(),
             first_byte: Histogram::new(seconds),
+            merged: Family::default(),
             stalls: Counter::default(),
             stalled: Counter::default(),
             reads: Family::default(),
@@ -61,15 +64,20 @@ impl Metrics {
         self.requests.get_or_create(&[("answer", class)]).inc();
     }
 
-    /// A piece goes to a player; the wait before its `first` is how it begins.
+    /// A piece of a swarm was read for a player; the wait before its `first` is how it begins.
     pub(super) fn read(&self, piece: &Piece, first: bool) {
-        self.bytes.inc_by(piece.bytes.len() as u64);
         let found = if piece.waited.is_zero() { "there" } else { "awaited" };
         self.reads.get_or_create(&[("chunk", found)]).inc_by(piece.chunks);
         if !first && piece.waited > STALL {
             self.stalls.inc();
             self.stalled.inc_by(piece.waited.as_secs_f64());
         }
+    }
+
+    /// A segment was put together.
+    pub(super) fn merged(&self, all_layers: bool) {
+        let layers = if all_layers { "all" } else { "fewer" };
+        self.merged.get_or_create(&[("layers", layers)]).inc();
     }
 
     /// All of them, and those of the peer behind.
@@ -91,6 +99,7 @@ impl Metrics {
         let gateway = registry.sub_registry_with_prefix("gateway");
         gateway.register("requests", "Requests by the class of their answer", self.requests.clone());
         gateway.register("bytes", "Bytes of content handed to players", self.bytes.clone());
+        gateway.register("merged", "Segments of layers by whether all came in time", self.merged.clone());
         gateway.register("readers", "Answers with content that are under way", self.readers.clone());
         gateway.register("broken", "Answers that broke off because content did not come", self.broken.clone());
         registry

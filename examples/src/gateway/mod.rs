@@ -1,15 +1,18 @@
 //! Content of swarms over HTTP, for players: `GET /<swarm>[/<name>]` while it comes, with ranges.
 //!
 //! One idea a file: [`Access`] says who may ask, `range` which bytes are meant, [`Item`] is what can be asked for, `body` sends
-//! content while it comes, `answer` puts these together. What is asked for is fetched by a [`Peer`], whose readers
-//! decide what comes first.
+//! content while it comes, `merged` tells which layers are one to players, `together` makes them one, `spool` keeps that until it is
+//! sent, `answer` says all of this. What is asked for is fetched by a [`Peer`], whose readers decide what comes first.
 
 mod access;
 mod answer;
 mod body;
 mod library;
+mod merged;
 mod metrics;
 mod range;
+mod spool;
+mod together;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +23,9 @@ use std::{
     time::Duration,
 };
 
-use ppsp_core::descriptor::{Descriptor, Representation};
+use ppsp_core::descriptor::{Descriptor, Kind, Representation};
+
+use tokio::sync::Semaphore;
 
 use crate::{
     account::path_part,
@@ -32,10 +37,16 @@ pub use access::Access;
 pub use body::{Answered, Broadcast, Content};
 pub use library::{Item, media_type};
 
+use merged::Merged;
 use metrics::Metrics;
 
 /// How long a player waits for content that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that are in memory at a time of layers, of what is made of them, and of what is known of their samples.
+const ROOM: u64 = 64 << 20;
+/// What is counted of it.
+const ROOM_UNIT: u64 = 1 << 10;
 
 /// Finds what a content identifier of the catalogue means, for whoever is signed in.
 pub type Find = Box<dyn Fn(String) -> Finding + Send + Sync>;
@@ -70,6 +81,15 @@ impl Programme {
         let named = |one: &Representation| one.swarm.is_some() && one.codecs.is_some();
         descriptor.representations().iter().any(named).then(|| format!("/mpd/{}/manifest.mpd", path_part(id)))
     }
+
+    /// The best picture that needs nothing beside it, for players that know nothing of manifests: its files one after the other.
+    fn picture(&self) -> Option<&Item> {
+        let representations = self.content.as_ref()?.1.representations();
+        let alone = |one: &&Representation| one.kind == Kind::Video && one.dependencies.is_empty();
+        let best = representations.iter().filter(alone).max_by_key(|one| one.bandwidth)?;
+        let id = best.swarm.as_ref()?.metadata.id.to_string();
+        self.items.iter().map(|item| &**item).find(|item| item.id == id)
+    }
 }
 
 /// A gateway. A clone is the same one.
@@ -86,6 +106,10 @@ struct Inner {
     items: Mutex<BTreeMap<String, Arc<Item>>>,
     /// By the identifier in the catalogue.
     programmes: Mutex<BTreeMap<String, Programme>>,
+    /// By the swarms of all layers.
+    merged: Mutex<BTreeMap<String, Arc<Merged>>>,
+    /// For layers that are put together, in [`ROOM_UNIT`]s.
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -98,15 +122,22 @@ impl fmt::Debug for Inner {
 impl Gateway {
     /// Without content yet. What is fetched is kept in `cache`.
     pub fn new(peer: Peer, cache: PathBuf, access: Access, patience: Duration, find: Find) -> Self {
-        let (items, programmes, metrics) = Default::default();
-        Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, metrics }))
+        let (items, programmes, merged, metrics) = Default::default();
+        let room = Arc::new(Semaphore::new((ROOM / ROOM_UNIT) as usize));
+        Self(Arc::new(Inner { peer, cache, access, patience, find, items, programmes, merged, room, metrics }))
     }
 
-    /// More that can be asked for; where a swarm is known already, that stays.
+    /// More that can be asked for; where a swarm is known already, that stays, and learns of which files it consists.
     pub fn add(&self, mut programme: Programme) -> Programme {
         let mut items = self.items();
         for item in &mut programme.items {
-            *item = Arc::clone(items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item)));
+            let known = items.entry(item.id.clone()).or_insert_with(|| Arc::clone(item));
+            known.learn(item);
+            *item = Arc::clone(known);
+        }
+        if let Some((_, descriptor)) = &programme.content {
+            let new = Merged::all(descriptor, &items);
+            self.0.merged.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
         }
         drop(items);
         if let Some((id, _)) = &programme.content {
@@ -134,6 +165,11 @@ impl Gateway {
 
     fn item(&self, id: &str) -> Option<Arc<Item>> {
         self.items().get(id).cloned()
+    }
+
+    /// The layers of these swarms, where they are put together here.
+    fn merged(&self, id: &str) -> Option<Arc<Merged>> {
+        self.0.merged.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     fn peer(&self) -> &Peer {

@@ -1,10 +1,41 @@
 //! Which bytes a request asks for (RFC 9110 §14).
 
-use http::{HeaderMap, header};
+use std::ops::Range;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{
+    Answered,
+    answer::{Answer, insert, sentence},
+};
+
+/// An answer without its body yet, of something of this length, and which bytes the body is to have. Where there are none the answer
+/// is complete.
+pub(super) fn promise(headers: &HeaderMap, length: u64, tag: String, mime: &str) -> (Answer, Range<u64>) {
+    let (status, part) = match wanted(headers, length, &tag) {
+        Wanted::All => (StatusCode::OK, 0..length),
+        Wanted::Part(from, end) => (StatusCode::PARTIAL_CONTENT, from..end),
+        Wanted::Nothing => {
+            let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, format_args!("it has {length} bytes"));
+            insert(&mut answer, header::CONTENT_RANGE, format!("bytes */{length}"));
+            return (answer, 0..0);
+        }
+    };
+    let mut answer = Response::new(Answered::from(String::new()));
+    *answer.status_mut() = status;
+    insert(&mut answer, header::CONTENT_TYPE, mime.to_owned());
+    insert(&mut answer, header::CONTENT_LENGTH, (part.end - part.start).to_string());
+    insert(&mut answer, header::ETAG, tag);
+    answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        insert(&mut answer, header::CONTENT_RANGE, format!("bytes {}-{}/{length}", part.start, part.end - 1));
+    }
+    (answer, part)
+}
 
 /// What part of something of a known length is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wanted {
+enum Wanted {
     /// All of it.
     All,
     /// From the first of these bytes on, before the second.
@@ -15,7 +46,7 @@ pub(super) enum Wanted {
 
 /// Reads `Range`, and `If-Range` with a strong entity tag. Several ranges at once, other units, and what cannot be read are
 /// ignored, as RFC 9110 §14.2 allows.
-pub(super) fn wanted(headers: &HeaderMap, length: u64, tag: &str) -> Wanted {
+fn wanted(headers: &HeaderMap, length: u64, tag: &str) -> Wanted {
     let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Wanted::All };
     // RFC 9110 §13.1.5: a date never matches here, for there is none; a weak tag does not either.
     if headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != tag.as_bytes()) {

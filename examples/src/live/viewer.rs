@@ -193,6 +193,23 @@ impl Viewer {
         }
     }
 
+    /// At the end of the stream: others, who are further from the source, still fetch the rest from here. For two delays at most,
+    /// and no longer than there are peers.
+    ///
+    /// # Errors
+    ///
+    /// A socket that fails.
+    pub async fn linger(&mut self) -> Result<(), Failure> {
+        let until = Instant::now() + 2 * self.watching.delay;
+        while self.peer.tick().peers > 0 && Instant::now() < until {
+            tokio::select! {
+                _ = self.tick.tick() => {}
+                turned = self.peer.turn() => turned?,
+            }
+        }
+        Ok(())
+    }
+
     /// Says goodbye.
     pub async fn close(&mut self) {
         self.peer.close().await;

@@ -140,6 +140,12 @@ impl Reader {
         Ok(Some(Piece { bytes: piece, chunks, waited: std::mem::take(&mut self.waited) }))
     }
 
+    /// Leaves out the rest. Who reads on will do so from its end, where what comes next may still be in time.
+    pub fn skip(mut self) {
+        self.at = self.end;
+        self.tell();
+    }
+
     /// Room for a piece: that of one which is sent, if there is one. To fill fresh memory costs about as much as to read into it.
     fn memory(&mut self, length: usize) -> BytesMut {
         let sent = self.handed.iter().position(Bytes::is_unique).map(|at| self.handed.remove(at));

@@ -77,14 +77,14 @@ impl Readers {
         self.reading.iter().map(|(&id, &(at, end))| Reading { id, at, end }).collect()
     }
 
-    /// What is to come first, in chunks of this size: of those who read, then of those who will go on.
-    pub(super) fn windows(&self, chunk_size: u64, length: Option<u64>) -> Vec<ChunkRange> {
+    /// What is to come first: from which byte on, and in which chunks of this size; of those who read, then of those who will go on.
+    pub(super) fn windows(&self, chunk_size: u64, length: Option<u64>) -> Vec<(u64, ChunkRange)> {
         let length = length.unwrap_or(u64::MAX);
         let trails = self.trails.iter().rev().map(|&(_, place)| (place, u64::MAX));
         let all = self.reading.values().copied().chain(trails);
         all.filter_map(|(from, end)| {
             let end = end.min(from.saturating_add(WINDOW)).min(length);
-            (from < end).then(|| ChunkRange::new(from / chunk_size, (end - 1) / chunk_size))?
+            (from < end).then(|| Some((from, ChunkRange::new(from / chunk_size, (end - 1) / chunk_size)?)))?
         })
         .collect()
     }
@@ -98,24 +98,28 @@ mod tests {
         ChunkRange::new(first, last).unwrap()
     }
 
+    fn windows(readers: &Readers, length: Option<u64>) -> Vec<ChunkRange> {
+        readers.windows(1024, length).into_iter().map(|(_, window)| window).collect()
+    }
+
     #[test]
     fn windows_follow_their_readers() {
         let mut readers = Readers::default();
         assert!(!readers.is_any());
         let one = readers.add(0, 1 << 30);
         let two = readers.add(5_000, 5_001);
-        assert_eq!(readers.windows(1024, None), [run(0, 4095), run(4, 4)]);
+        assert_eq!(windows(&readers, None), [run(0, 4095), run(4, 4)]);
         readers.advance(one, 1025);
-        assert_eq!(readers.windows(1024, Some(3000))[0], run(1, 2), "not beyond the end");
+        assert_eq!(windows(&readers, Some(3000))[0], run(1, 2), "not beyond the end");
         readers.remove(one);
-        assert_eq!(readers.windows(1024, None), [run(4, 4)], "who breaks off wishes nothing any more");
+        assert_eq!(windows(&readers, None), [run(4, 4)], "who breaks off wishes nothing any more");
         readers.advance(two, 5_001);
-        assert_eq!(readers.windows(1024, None), []);
+        assert_eq!(windows(&readers, None), []);
         readers.remove(two);
         assert!(readers.is_any());
-        assert_eq!(readers.windows(1024, None), [run(4, (5_001 + WINDOW - 1) / 1024)], "the next segment");
+        assert_eq!(windows(&readers, None), [run(4, (5_001 + WINDOW - 1) / 1024)], "the next segment");
         readers.add(5_001, 9_000);
-        assert_eq!(readers.windows(1024, None), [run(4, 8)]);
+        assert_eq!(windows(&readers, None), [run(4, 8)]);
     }
 
     #[test]

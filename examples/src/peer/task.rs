@@ -19,7 +19,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Above, Shared, Sources, State, Status, Swarm, book::PeerBook, lock, readers::Readers};
+use super::{Above, Shared, Sources, State, Status, Swarm, book::PeerBook, layers::Allowed, lock, readers::Readers};
 use crate::{
     cli::exit::Failure,
     net::{Clock, Driver, Socket},
@@ -276,18 +276,31 @@ impl Task<'_> {
         let length = swarm.content_length().or(joined.shared.metadata.content_length);
         let last = swarm.chunks().filter(|_| length.is_none()).and_then(|chunks| chunks.checked_sub(1));
         let mut readers = joined.shared.readers();
-        let mut windows = readers.windows(chunk_size, length);
+        let places = readers.windows(chunk_size, length);
         let mut wants = if readers.is_any() { Wants::All } else { Wants::Nothing };
         drop(readers);
+        let mut windows = Vec::new();
         if let Some(above) = joined.above.as_ref().filter(|_| wants == Wants::All)
             && let Some(base) = self.joined.values().find(|one| one.shared.metadata.id == above.base)
         {
-            for window in &mut windows {
-                let allowed = above.allow(*window, chunk_size, |from| base.shared.store.held_from(from));
-                if let Some(allowed) = allowed.filter(|allowed| allowed != window) {
-                    (*window, wants) = (allowed, Wants::Windows);
+            let is_read = base.shared.readers().is_any();
+            // Who has read a segment to its end reads nothing for a moment.
+            let mut is_far = !places.is_empty() || base.shared.store.is_finished();
+            for (from, window) in places {
+                let held = |from| base.shared.store.held_from(from);
+                let allowed = above.allow(from, window, chunk_size, held, is_read);
+                is_far &= allowed == Allowed::All;
+                match allowed {
+                    Allowed::All => windows.push(window),
+                    Allowed::Only(window) => windows.push(window),
+                    Allowed::Nothing => {}
                 }
             }
+            if !is_far {
+                wants = Wants::Windows;
+            }
+        } else {
+            windows.extend(places.into_iter().map(|(_, window)| window));
         }
         if let Some(last) = last.filter(|_| wants != Wants::Nothing) {
             // It alone tells how long the content is.

@@ -2,39 +2,24 @@
 // away, lets no page look, or keeps something back.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { basename, join } from "node:path";
 
 /** Seconds that a set lasts: longer than any walk through it. */
-export const LENGTH = 60;
+export const LENGTH = 24;
 
-const TYPES = { mp4: "video/mp4", m4s: "video/mp4", webm: "video/webm", vtt: "text/vtt" };
-const ENCODERS = {
-  mp4: ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"],
-  webm: ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus", "-dash_segment_type", "webm"],
-};
-const swarm = (set, representation) => createHash("sha256").update(`${set} ${representation}`).digest("hex");
+const TYPES = { mp4: "video/mp4", m4s: "video/mp4" };
+const swarm = (name) => createHash("sha256").update(name).digest("hex");
 
-/** Two qualities, two languages, subtitles: `dir/<kind>/manifest.mpd` and what it names; and `dir/plain.<kind>`. */
-export function makeSets(dir, kinds) {
-  const ffmpeg = (...args) => execFileSync("ffmpeg", ["-v", "error", "-y", ...args], { stdio: ["ignore", "ignore", "inherit"] });
-  const source = (what) => ["-f", "lavfi", "-i", `${what}:duration=${LENGTH}`];
-  const inputs = [...source("testsrc2=size=320x180:rate=24"), ...source("sine=frequency=330"), ...source("sine=frequency=550")];
-  for (const kind of kinds) {
-    if (existsSync(join(dir, `plain.${kind}`))) continue;
-    mkdirSync(join(dir, kind), { recursive: true });
-    const parts = ["-map", "0:v", "-map", "0:v", "-map", "1:a", "-map", "2:a", "-s:v:0", "160x90", "-b:v:0", "80k", "-b:v:1", "300k", "-b:a", "48k",
-      "-g", "24", "-keyint_min", "24", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu"];
-    const sets = ["-adaptation_sets", "id=0,streams=v id=1,streams=2 id=2,streams=3", "-seg_duration", "1", "-use_timeline", "0", "-f", "dash"];
-    ffmpeg(...inputs, ...parts, ...ENCODERS[kind], ...sets, join(dir, kind, "manifest.mpd"));
-    const half = LENGTH / 2;
-    const cues = [[0, half, "First words"], [half, LENGTH, "Last words"]];
-    const clock = (second) => `00:0${Math.floor(second / 60)}:${String(second % 60).padStart(2, "0")}.000`;
-    writeFileSync(join(dir, kind, "words.vtt"), `WEBVTT\n\n${cues.map(([from, end, words]) => `${clock(from)} --> ${clock(end)}\n${words}\n`).join("\n")}`);
-    const plain = kind === "mp4" ? ["-movflags", "+faststart"] : [];
-    ffmpeg(...inputs, "-map", "0:v", "-map", "1:a", ...ENCODERS[kind].slice(0, kind === "mp4" ? 6 : 8), ...plain, join(dir, `plain.${kind}`));
-  }
+/** Two qualities and sound: `dir/manifest.mpd` and what it names; and `dir/plain.mp4`. */
+export function makeSets(dir) {
+  mkdirSync(dir);
+  const ffmpeg = (args) => execFileSync("ffmpeg", ["-v", "error", ...args.split(" ")], { cwd: dir, stdio: ["ignore", "ignore", "inherit"] });
+  const input = `-t ${LENGTH} -f lavfi -i testsrc2=size=320x180:rate=12 -t ${LENGTH} -f lavfi -i sine`;
+  const encoder = "-c:v libx264 -preset ultrafast -g 12 -keyint_min 12 -c:a aac -b:a 48k";
+  ffmpeg(`${input} -map 0:v -map 0:v -map 1:a -s:v:0 160x90 -b:v:0 80k -b:v:1 300k ${encoder} -seg_duration 1 -use_timeline 0 -f dash manifest.mpd`);
+  ffmpeg(`${input} ${encoder} -movflags +faststart plain.mp4`);
 }
 
 export class Gateway {
@@ -49,10 +34,9 @@ export class Gateway {
   /** What should not have been asked. */
   faults = [];
   #held;
-  #awaited = [];
   #sockets = new Set();
 
-  /** `contents`: by identifier what there is: a set of this `kind`, a `file`, both, or a refusal with `status` and `sentence`. */
+  /** `contents`: by identifier what there is: a `set`, a `file`, both, or a refusal with `status` and `sentence`. */
   static async start(dir, contents) {
     const gateway = new Gateway();
     Object.assign(gateway, { dir, contents });
@@ -71,14 +55,6 @@ export class Gateway {
   leave() {
     this.away = true;
     for (const socket of this.#sockets) socket.destroy();
-  }
-
-  /** Until the next file is asked for whose path matches. */
-  next(matches) {
-    return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`nobody asks for ${matches}`)), 60_000);
-      this.#awaited.push({ matches, done: () => resolve(clearTimeout(late)) });
-    });
   }
 
   /** Keeps back what matches, until the returned function is called. */
@@ -113,47 +89,41 @@ export class Gateway {
       if (content.sentence) return refuse(content.status, content.sentence);
       return send("application/json", JSON.stringify(this.#play(id, content)));
     }
-    if (first === "mpd") return send("application/dash+xml", this.#mpd(this.contents[id].kind));
+    if (first === "mpd") return send("application/dash+xml", this.#mpd());
     if (first === "status") {
       this.looks++;
       return send("application/json", JSON.stringify({ swarms: Object.values(this.contents).flatMap((content) => this.#status(content)) }));
     }
     if (this.alone) return refuse(502, "nobody has this just now");
     this.asked.push(path);
-    for (const { matches, done } of this.#awaited) if (matches.test(path)) done();
     await this.#held?.(path);
-    this.#file(request, response, first, basename(path));
+    this.#file(request, response, basename(path));
   }
 
-  #swarms({ kind, file }) {
-    const parts = kind ? ["0", "1", "2", "3", "words"].map((part) => [swarm(kind, part), null]) : [];
-    return file ? [...parts, [swarm("plain", file), file]] : parts;
+  #swarms({ set, file }) {
+    const parts = set ? ["0", "1", "2"].map((part) => [swarm(part), null]) : [];
+    return file ? [...parts, [swarm(file), file]] : parts;
   }
 
   #play(id, content) {
-    const { kind, file } = content;
+    const { set, file } = content;
     return {
       title: null,
-      mpd: kind ? `/mpd/${id}` : null,
-      file: file ? `/${swarm("plain", file)}/${file}` : null,
-      mime: kind ? "application/dash+xml" : TYPES[file.split(".").at(-1)],
+      mpd: set ? `/mpd/${id}` : null,
+      file: file ? `/${swarm(file)}/${file}` : null,
+      mime: set ? "application/dash+xml" : "video/mp4",
       swarms: this.#swarms(content).map(([id]) => id),
     };
   }
 
   /** Every part by the name that ffmpeg gave it, in its own swarm. */
-  #mpd(kind) {
-    const at = (part) => `${this.url}/${swarm(kind, part)}/`;
-    const words = `<AdaptationSet id="9" contentType="text" mimeType="text/vtt" lang="en"><Role schemeIdUri="urn:mpeg:dash:role:2011" value="subtitle"/>
-      <Representation id="words" bandwidth="100"><BaseURL>${at("words")}words.vtt</BaseURL></Representation></AdaptationSet>`;
-    const base = (opening, id) => `${opening}<BaseURL>${at(id)}</BaseURL>`;
-    const mpd = readFileSync(join(this.dir, kind, "manifest.mpd"), "utf8");
-    return mpd.replace(/<Representation id="(\d+)"[^>]*>/g, base).replace("</Period>", `${words}</Period>`);
+  #mpd() {
+    const base = (opening, id) => `${opening}<BaseURL>${this.url}/${swarm(id)}/</BaseURL>`;
+    return readFileSync(join(this.dir, "manifest.mpd"), "utf8").replace(/<Representation id="(\d+)"[^>]*>/g, base);
   }
 
-  #file(request, response, id, name) {
-    const content = Object.values(this.contents).find((content) => this.#swarms(content).some(([swarm]) => swarm === id));
-    const path = content && (name === content.file ? join(this.dir, name) : join(this.dir, content.kind, name));
+  #file(request, response, name) {
+    const path = join(this.dir, name);
     const length = statSync(path).size;
     const [, from, end] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
     const headers = { "Content-Type": TYPES[name.split(".").at(-1)], "Accept-Ranges": "bytes" };

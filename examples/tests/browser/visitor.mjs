@@ -7,8 +7,13 @@ export const check = (holds, words) => {
   if (!holds) throw new Error(words);
 };
 
-export const launch = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+/** A browser that trusts the key with this fingerprint (`sha256/…`) as if an authority vouched for it. To ignore what is wrong with it, as
+ * what Node asks itself does, is not enough: then nothing is kept of what may be kept. */
+export const launch = (pin) =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", `--ignore-certificate-errors-spki-list=${pin.replace("sha256/", "")}`],
+  });
 
 /** Whether a secret is in a text: as it is, as addresses and forms have it, in JSON, or in any base64. */
 export function tells(text, secret) {
@@ -20,6 +25,8 @@ export function tells(text, secret) {
 export class Visitor {
   /** What went wrong until now. */
   wrong = [];
+  /** What was not answered, or with a refusal. */
+  refused = [];
   /** All that was sent. */
   sent = [];
   /** What the console may say: a walk goes where the browser complains. */
@@ -27,7 +34,7 @@ export class Visitor {
 
   /** `at`: the Portal's URL, other origins that may be asked, the secrets, and where pictures go. */
   static async enter(browser, at, name, options = {}) {
-    const visitor = new Visitor();
+    const visitor = new this();
     Object.assign(visitor, { at, name, context: await browser.newContext({ ignoreHTTPSErrors: true, ...options }) });
     visitor.context.setDefaultTimeout(60_000);
     await visitor.context.exposeFunction("violated", (what) => visitor.wrong.push(`the policy forbids: ${what}`));
@@ -54,7 +61,9 @@ export class Visitor {
       if (!known && !request.url().startsWith("blob:")) wrong.push(`another origin is asked: ${request.url()}`);
       if (this.at.secrets.some((secret) => tells(what, secret))) wrong.push(`a password leaves the page: ${request.method()} ${request.url()}`);
     });
+    page.on("requestfailed", (request) => this.refused.push(`${request.url()}: ${request.failure()?.errorText}`));
     page.on("response", (response) => {
+      if (response.status() >= 400) this.refused.push(`${response.url()}: ${response.status()}`);
       const { "content-type": kind = "", "content-security-policy": policy = "" } = response.headers();
       if (kind.startsWith("text/html") && !policy.includes("default-src 'none'")) wrong.push(`a page without a policy: ${response.url()}`);
     });

@@ -1,7 +1,6 @@
 // Walks through the Portal's pages in Chromium, as people do: by what they read on them, and by the keyboard. On standard input come
 // the facts as JSON (see portal_browser.rs), as arguments the names of the steps to take; what is wrong ends it with a word about it.
-// With SHOTS=<directory> it takes pictures.
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { check, launch, tells, Visitor } from "./visitor.mjs";
 
 const facts = JSON.parse(readFileSync(0, "utf8"));
@@ -9,10 +8,8 @@ const { admin, zoe, stale, films, words } = facts;
 const bob = { first: "bob's first one", second: "bob's second one" };
 const desk = { viewport: { width: 1100, height: 800 } }, phone = { viewport: { width: 390, height: 780 }, hasTouch: true };
 
-const shots = process.env.SHOTS;
-if (shots) mkdirSync(shots, { recursive: true });
-const browser = await launch();
-const at = { url: facts.url, shots, secrets: [admin, ...zoe.typed, "not the password", "carol's password", ...Object.values(bob)] };
+const browser = await launch(facts.pin);
+const at = { url: facts.url, shots: facts.shots, secrets: [admin, ...zoe.typed, "not the password", "carol's password", ...Object.values(bob)] };
 const enter = (name, options) => Visitor.enter(browser, at, name, options);
 
 /** The walk of an admin. */

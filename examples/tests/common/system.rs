@@ -1,5 +1,7 @@
 //! A whole system: a Portal, a tracker, accounts, each program a process, over TLS.
 
+use std::net::SocketAddr;
+
 use super::{
     Ended, Place, Ppsp,
     portal::{PortalProcess, start_process},
@@ -24,10 +26,13 @@ impl System {
         let (tracker, tracker_url) = start_tracker(&place, &portal, "127.0.0.1:0");
         let system = Self { place, portal, tracker, tracker_url };
         system.log_in("admin", &system.admin_password()).succeeded();
-        for (name, password, role) in [("alice", ALICE, "viewer"), ("media", MEDIA, "publisher")] {
-            system.run("admin", &["user", "add", name, "--role", role], password).succeeded();
-        }
+        system.add_user("alice", ALICE, "viewer");
+        system.add_user("media", MEDIA, "publisher");
         system
+    }
+
+    pub fn add_user(&self, name: &str, password: &str, role: &str) {
+        self.run("admin", &["user", "add", name, "--role", role], password).succeeded();
     }
 
     pub fn admin_password(&self) -> String {
@@ -58,6 +63,28 @@ impl System {
         let id = server.event("published")["id"].as_str().unwrap().to_owned();
         server.event("registered");
         (server, id)
+    }
+
+    /// A media server that shares a DASH set with these, and the set's identifier in the catalogue.
+    pub fn publish_set(&self, manifest: &str, title: &str, allow: &str, more: &[&str]) -> (Ppsp, String) {
+        let (url, pin) = (&self.portal.url, &self.portal.pin);
+        let args = ["publish", "--dash", manifest, "--portal", url, "--user", "media", "--pin", pin, "--title", title];
+        let args: Vec<&str> =
+            args.iter().chain(&["--allow", allow, "--listen", "127.0.0.1:0"]).chain(more).copied().collect();
+        let mut server = self.begin("media", &args, MEDIA);
+        let id = server.event("published")["id"].as_str().unwrap().to_owned();
+        server.event("listening");
+        (server, id)
+    }
+
+    /// The gateway of somebody who is signed in, and where it listens.
+    pub fn gateway(&self, user: &str, more: &[&str]) -> (Ppsp, SocketAddr) {
+        let cache = format!("cache-{user}");
+        let args = ["gateway", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cache", &cache];
+        let mut gateway = self.begin(user, &args.iter().chain(more).copied().collect::<Vec<_>>(), "");
+        let addr = gateway.event("gateway")["addr"].as_str().unwrap().parse().unwrap();
+        gateway.event("ready");
+        (gateway, addr)
     }
 
     /// What a viewer types.

@@ -46,7 +46,7 @@ use alloc::{
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-pub use dash::{DashError, File, Part, Parts, Reference, Resources, Wrong};
+pub use dash::{DashError, File, Layer, Part, Parts, Reference, Resources, Timeline, Wrong};
 use representation::representation;
 pub use representation::{Kind, Representation};
 pub use signature::SignatureError;

@@ -1,6 +1,10 @@
 //! Private keys in memory, and as PKCS #8.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::fmt;
 
 use ed25519_dalek::pkcs8::KeypairBytes;
@@ -93,7 +97,7 @@ impl PrivateKey {
             (EC, Some(p256::NistP256::OID)) => Self::of_p256(info.try_into().map_err(malformed)?),
             (EC, Some(p384::NistP384::OID)) => Self::of_p384(info.try_into().map_err(malformed)?),
             (ED25519, None) => Self::of_ed25519(info.try_into().map_err(malformed)?),
-            (kind, curve) => Err(PrivateKeyError::Kind(curve.unwrap_or(kind))),
+            (kind, curve) => Err(PrivateKeyError::Kind(curve.unwrap_or(kind).to_string())),
         }
     }
 
@@ -208,7 +212,7 @@ pub enum PrivateKeyError {
     Traditional,
     /// Of another type or curve: its object identifier.
     #[error("this is a key of another kind ({0}); live streams are signed with RSA, P-256, P-384 or Ed25519")]
-    Kind(ObjectIdentifier),
+    Kind(String),
     /// Not PKCS #8, or its parts do not belong together.
     #[error("the private key is damaged")]
     Malformed,

@@ -173,7 +173,7 @@ impl Streaming {
         let queue = self.round.least.is_some_and(|seen| seen.saturating_sub(least) > micros(self.config.max_queue));
         let sum = self.lost.saturating_add(self.arrived);
         let weighed = sum >= WEIGHED * self.mss as u64;
-        let many = self.lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss));
+        let many = self.loses_many();
         let losses = weighed && many;
         if weighed {
             (self.lost, self.arrived) = (0, 0);
@@ -205,6 +205,12 @@ impl Streaming {
         self.rates.rotate_right(1);
         self.rates[0] = 0;
         self.round = Round { start: Some(now), least: None, limited: false };
+    }
+
+    /// Is more lost than by chance?
+    fn loses_many(&self) -> bool {
+        let sum = self.lost.saturating_add(self.arrived);
+        self.lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss))
     }
 
     /// Lowers the ceiling to a part of what came through of late.
@@ -320,9 +326,13 @@ impl Controller for Streaming {
         self.turn(now, in_flight as u64);
     }
 
-    fn on_loss(&mut self, _now: Instant, bytes: usize, sent: Instant) {
+    fn on_loss(&mut self, now: Instant, bytes: usize, sent: Instant) {
         if self.reduced.is_none_or(|reduced| sent > reduced) {
             self.lost = self.lost.saturating_add(bytes as u64);
+            // Where many begin at the same time they overrun their uplink long before a round tells.
+            if self.in_startup() && self.lost > self.mss as u64 && self.loses_many() {
+                self.phase = Phase::Drain(now);
+            }
         }
     }
 
@@ -336,7 +346,7 @@ impl Controller for Streaming {
         let least = self.datagrams(self.config.min_cwnd);
         let path = self.on_path();
         // As much as waits while datagrams are sent in runs.
-        let runs = (self.bandwidth() / 250).max(self.datagrams(4));
+        let runs = (self.bandwidth() / 250).max(self.datagrams(2));
         let standing = path.min(clamp(u128::from(self.bandwidth()) * self.config.max_queue.as_micros() / 1_000_000));
         let window = match self.phase {
             _ if self.stalled => least,
@@ -376,8 +386,8 @@ const HISTORY: usize = 128;
 /// Rates, in hundredths of the bandwidth, in turn: more, to find out whether there is more; less, for the queue that
 /// came of it.
 const GAINS: [u128; 8] = [125, 75, 100, 100, 100, 100, 100, 100];
-/// Datagrams of which losses are a part that means something.
-const WEIGHED: u64 = 100;
+/// Datagrams of which losses are a part that means something. A thin flow sends no more in some seconds.
+const WEIGHED: u64 = 30;
 /// For how long the least round-trip time is believed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How much longer than a round trip to look for it.

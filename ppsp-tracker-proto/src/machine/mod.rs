@@ -37,7 +37,8 @@ pub struct TrackerConfig {
     pub max_swarms: usize,
     /// Swarms of one peer; more get 03.
     pub max_swarms_per_peer: usize,
-    /// Registrations of one session; a further one ends the one that was silent for longest.
+    /// Registrations of one session; a further one ends the one that was silent for longest. Peers register for each swarm by
+    /// itself, and adaptive content has one for each Representation: a few films are some dozens.
     pub max_peers_per_session: usize,
     /// Registrations from one address; further ones get 05. Many people may share one behind a NAT.
     pub max_peers_per_address: usize,
@@ -56,7 +57,7 @@ impl Default for TrackerConfig {
             max_peers: 4_000_000,
             max_swarms: 1_000_000,
             max_swarms_per_peer: 64,
-            max_peers_per_session: 8,
+            max_peers_per_session: 128,
             max_peers_per_address: 4096,
             max_answers: 64 << 20,
             keep_answers: Duration::from_secs(30),

@@ -16,6 +16,7 @@ use super::{
     frame::{Frame, failed, page},
     rules::{Rules, Ruling},
     view::{Time, size},
+    watch,
 };
 use crate::portal::{Caller, Portal, Refusal, catalogue::Content};
 
@@ -89,6 +90,8 @@ struct ContentPage {
     frame: Frame,
     item: Item,
     swarms: Vec<String>,
+    /// What watching it takes, which is fetched while somebody looks at this page.
+    scripts: Vec<&'static str>,
     /// Where who looks may change them.
     rules: Option<Rules>,
     name: String,
@@ -120,6 +123,7 @@ async fn show(portal: &Portal, caller: &Caller, id: &str, typed: Ruling, said: S
         Ok((details, rules)) => page(&ContentPage {
             frame: frame(details.content.title.clone()),
             item: details.content.into(),
+            scripts: watch::scripts(details.swarms.len()),
             swarms: details.swarms,
             rules,
             name: caller.name().to_string(),

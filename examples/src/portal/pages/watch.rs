@@ -24,6 +24,14 @@ struct WatchPage {
     portal: String,
     /// Whether dash.js is here.
     adaptive: bool,
+    scripts: Vec<&'static str>,
+}
+
+/// Scripts that the page's script asks for where content has so many swarms: a page that names them has them sooner.
+pub(super) fn scripts(swarms: usize) -> Vec<&'static str> {
+    let mut all = vec!["gateway.js", "meter.js", "picture.js", "player.js", "status.js", "words.js"];
+    all.extend((swarms > 1 && player::SCRIPT.is_some()).then_some("dash.js"));
+    all
 }
 
 /// `GET /content/{id}/watch`.
@@ -35,6 +43,7 @@ pub(super) async fn watch(State(portal): State<Portal>, Visitor(caller): Visitor
             name: caller.name().to_string(),
             portal: portal.issuer().to_owned(),
             adaptive: player::SCRIPT.is_some(),
+            scripts: scripts(details.swarms.len()),
         })),
         Err(refusal) => failed(Frame::of(&portal, &caller, "catalogue", ""), &refusal),
     }

@@ -77,6 +77,9 @@ pub enum Wrong {
     /// More segments than are read.
     #[error("the manifest refers to more than {} segments; make them longer", Descriptor::MAX_REFERENCES)]
     TooMany,
+    /// It has something that layers cannot have.
+    #[error("it has {0}, and cannot become layers with it; make a manifest without")]
+    NotSplit(&'static str),
     /// The lengths of the parts are not known.
     #[error("it consists of several files, and the descriptor does not say how long they are")]
     NoParts,

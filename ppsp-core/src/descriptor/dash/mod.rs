@@ -24,6 +24,7 @@ mod name;
 mod parts;
 mod playable;
 mod segments;
+mod split;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use core::{ops::Range, time::Duration};
 pub use error::{DashError, Wrong};
 pub(super) use parts::origin;
 pub use parts::{Part, Parts};
+pub use split::{Layer, Timeline};
 
 use super::{Descriptor, xml::Element};
 

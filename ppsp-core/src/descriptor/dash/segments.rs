@@ -223,7 +223,7 @@ fn byte_range(text: &str) -> Result<Range<u64>, Wrong> {
 }
 
 /// How segments are named.
-const KINDS: [&str; 3] = ["SegmentTemplate", "SegmentList", "SegmentBase"];
+pub(super) const KINDS: [&str; 3] = ["SegmentTemplate", "SegmentList", "SegmentBase"];
 
 // References are counted before they are made: this is what bounds memory.
 const _: () = assert!(Descriptor::MAX_REFERENCES * Descriptor::MAX_NAME <= 32 << 20);

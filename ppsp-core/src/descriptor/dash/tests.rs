@@ -441,6 +441,117 @@ fn layers_come_after_what_they_depend_on() {
     assert_eq!(layers(&chain, "0").unwrap().len(), 1024);
 }
 
+/// Layers of `v`, the base with a third of the bytes and half of the pictures.
+fn two_layers() -> [Layer; 2] {
+    [("base", 100, 12), ("more", 300, 24)].map(|(name, bytes, pictures)| Layer {
+        id: format!("v-{name}"),
+        bytes,
+        pictures,
+        initialization: format!("layers/{name}.mp4"),
+        media: format!("layers/{name}-$Number$.m4s"),
+    })
+}
+
+/// The names that each Representation refers to.
+fn names(descriptor: &Descriptor) -> Vec<(String, String)> {
+    let joined = |one: Resources| {
+        let names: Vec<_> = one.references.iter().map(|reference| reference.name.as_str()).collect();
+        (one.representation.clone(), names.join(" "))
+    };
+    descriptor.resources().unwrap().into_iter().map(joined).collect()
+}
+
+#[test]
+fn a_representation_becomes_layers() {
+    let timeline = "<SegmentTimeline><S t='5' d='10' r='1'/></SegmentTimeline>";
+    let template = format!(
+        "<SegmentTemplate timescale='10' initialization='i' media='$Time$' startNumber='4'>{timeline}</SegmentTemplate>"
+    );
+    let numbers = [
+        ("v-base", "layers/base.mp4 layers/base-4.m4s layers/base-5.m4s"),
+        ("v-more", "layers/more.mp4 layers/more-4.m4s layers/more-5.m4s"),
+    ];
+    let list = "<SegmentList duration='1' timescale='1'><Initialization sourceURL='f' range='0-9'/>\
+                <SegmentURL media='f' mediaRange='10-19'/><SegmentURL media='f' mediaRange='20-29'/></SegmentList>";
+    let of_list = numbers.map(|(id, names)| (id, names.replace("-5", "-2").replace("-4", "-1")));
+    // By itself, from the AdaptationSet, and as ranges of a file; with a BaseURL of its own, which is that of other files.
+    for (inside, upper, expected) in [
+        (&*template, "", numbers.map(|(id, names)| (id, names.to_string()))),
+        ("", &*template, numbers.map(|(id, names)| (id, names.to_string()))),
+        (list, "", of_list.clone()),
+        ("", list, of_list),
+    ] {
+        let set = format!(
+            "<AdaptationSet frameRate='30000/1001'>{upper}<Representation id='v' bandwidth='900'><BaseURL>x/</BaseURL>{inside}\
+             </Representation><Representation id='w'><SegmentTemplate media='$Number$' initialization='w'/></Representation>\
+             </AdaptationSet>"
+        );
+        let mut new = mpd(THREE_SECONDS, &set);
+        let before = names(&new).pop().unwrap();
+        new.set_layers("v", &two_layers(), None).unwrap();
+        let expected = expected.map(|(id, names)| (id.to_string(), names));
+        assert_eq!(names(&new), [&expected[..], &[before]].concat(), "{inside} {upper}");
+        let [base, more, other] = &new.representations()[..] else { panic!() };
+        assert_eq!((base.bandwidth, more.bandwidth, other.bandwidth), (Some(300), Some(900), None));
+        assert_eq!((base.dependencies.len(), &more.dependencies[..]), (0, &["v-base".to_string()][..]));
+        let xml = new.to_xml();
+        assert!(xml.contains("frameRate=\"15000/1001\"") && xml.matches("\"30000/1001\"").count() == 2, "{xml}");
+        assert_eq!(Descriptor::parse(xml.as_bytes()).unwrap(), new);
+        // Who puts them together shows one that needs no other.
+        new.set_independent("v-more");
+        assert!(new.representations()[1].dependencies.is_empty() && !new.to_xml().contains("dependencyId"));
+    }
+}
+
+#[test]
+fn an_indexed_file_becomes_layers_in_time() {
+    let mut new = one(
+        THREE_SECONDS,
+        "<BaseURL>v.mp4</BaseURL><SegmentBase indexRange='9-20' timescale='10' presentationTimeOffset='5'>\
+         <Initialization range='0-8'/></SegmentBase>",
+    );
+    let before = new.clone();
+    assert!(matches!(new.set_layers("v", &two_layers(), None), Err(DashError::In { wrong: Wrong::NoFile, .. })));
+    assert_eq!(new, before);
+    let index = Timeline { timescale: 90, start: 45, durations: vec![90, 90, 89] };
+    new.set_layers("v", &two_layers(), Some(&index)).unwrap();
+    assert_eq!(names(&new)[0].1, "layers/base.mp4 layers/base-1.m4s layers/base-2.m4s layers/base-3.m4s");
+    let xml = new.to_xml();
+    for said in ["presentationTimeOffset=\"45\"", "<S t=\"45\" d=\"90\" r=\"1\"/><S d=\"89\"/>"] {
+        assert!(xml.contains(said), "{said}: {xml}");
+    }
+    assert!(!xml.contains("SegmentBase") && !xml.contains("BaseURL"), "{xml}");
+}
+
+#[test]
+fn what_cannot_become_layers_stays() {
+    let template = |more: &str| format!("<SegmentTemplate media='$Number$' initialization='i' {more}/>");
+    for (more, wrong) in [("index='x'", "index"), ("bitstreamSwitching='b'", "bitstreamSwitching")] {
+        let mut new = one(THREE_SECONDS, &template(more));
+        let (before, refused) = (new.clone(), new.set_layers("v", &two_layers(), None));
+        assert_eq!(refused, Err(DashError::In { representation: "v".to_string(), wrong: Wrong::NotSplit(wrong) }));
+        assert_eq!(new, before);
+    }
+    let pair = |on_v: &str, id: &str, on: &str| {
+        let v = format!("<Representation id='v' {on_v}>{}</Representation>", template(""));
+        mpd(
+            THREE_SECONDS,
+            &format!(
+                "<AdaptationSet>{v}<Representation id='{id}' {on}>{}</Representation></AdaptationSet>",
+                template("")
+            ),
+        )
+    };
+    let refused = |mut set: Descriptor| set.set_layers("v", &two_layers(), None);
+    assert!(matches!(refused(pair("dependencyId='w'", "w", "")), Err(DashError::In { wrong: Wrong::NotSplit(_), .. })));
+    assert_eq!(refused(pair("", "w", "dependencyId='v'")), Err(DashError::Unknown("v".to_string())));
+    assert_eq!(refused(pair("", "v-base", "")), Err(DashError::Twice("v-base".to_string())));
+    assert_eq!(
+        refused(mpd("", "<AdaptationSet><Representation id='w'/></AdaptationSet>")),
+        Err(DashError::Unknown("v".to_string()))
+    );
+}
+
 #[test]
 fn titles_are_put_in() {
     for xml in ["<MPD/>", "<MPD><ProgramInformation>\n</ProgramInformation></MPD>", "<m:MPD xmlns:m='urn:m'/>"] {
