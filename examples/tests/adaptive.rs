@@ -6,23 +6,13 @@ mod common;
 use std::{fs, io::Read, net::SocketAddr, path::Path, process::Command, time::Instant};
 
 use common::{
-    PATIENCE, Ppsp,
+    PATIENCE, Ppsp, has_ffmpeg,
     origin::{Habit, WebServer},
     player::{Player, path_of},
     system::{ALICE, System},
 };
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// Is there an ffmpeg? In CI there has to be.
-fn has_ffmpeg() -> bool {
-    let there = Command::new("ffmpeg").arg("-version").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "ffmpeg is missing");
-    if !there {
-        eprintln!("skipped: ffmpeg is missing");
-    }
-    there
-}
 
 /// Two qualities and sound, in this form.
 fn make_set(dir: &Path, form: &[&str]) {

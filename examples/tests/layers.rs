@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{
-    PATIENCE, Place, Ppsp,
+    PATIENCE, Place, Ppsp, has_ffmpeg,
     player::{Answer, Player},
     system::{ALICE, MEDIA, System},
 };
@@ -23,16 +23,6 @@ use ppsp_examples::{
 };
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// Is there an ffmpeg? In CI there has to be.
-fn has_ffmpeg() -> bool {
-    let there = Command::new("ffmpeg").arg("-version").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "ffmpeg is missing");
-    if !there {
-        eprintln!("skipped: ffmpeg is missing");
-    }
-    there
-}
 
 /// So many seconds of 24 pictures each, with these options of the encoder and this form of manifest.
 fn make_set(dir: &Path, seconds: u32, encoder: &str, form: &str) {

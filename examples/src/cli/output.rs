@@ -51,6 +51,14 @@ pub struct Progress {
     pub uploaded: u64,
 }
 
+impl Progress {
+    /// Peers, what comes and what goes, as people read them.
+    fn words(&self) -> [String; 3] {
+        let peers = if self.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", self.peers) };
+        [peers, units::rate(self.down), units::rate(self.up)]
+    }
+}
+
 impl Output {
     /// As the flags say.
     pub fn new(args: &CommonArgs) -> Self {
@@ -214,8 +222,7 @@ impl Output {
         if !self.talks() {
             return;
         }
-        let peers = if now.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", now.peers) };
-        let (down, up) = (units::rate(now.down), units::rate(now.up));
+        let [peers, down, up] = now.words();
         let flow = format!("{peers}  ↓ {down}  ↑ {up}");
         if !fetching {
             self.bar_of("seeding", "{spinner:.green} {prefix}  {wide_msg}");
@@ -255,8 +262,7 @@ impl Output {
         if !self.talks() {
             return;
         }
-        let peers = if now.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", now.peers) };
-        let (down, up) = (units::rate(now.down), units::rate(now.up));
+        let [peers, down, up] = now.words();
         self.bar_of("live", "{spinner:.green} {prefix}  {wide_msg}");
         let text = format!("{}  ↓ {down}  {peers}  ↑ {up}", units::bytes(now.bytes));
         self.bar.set_message(text.clone());

@@ -27,6 +27,16 @@ use tempfile::TempDir;
 /// Guards against a test that hangs; nothing is measured by it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Is there an ffmpeg? In CI there has to be.
+pub fn has_ffmpeg() -> bool {
+    let there = Command::new("ffmpeg").arg("-version").output().is_ok();
+    assert!(there || std::env::var_os("CI").is_none(), "ffmpeg is missing");
+    if !there {
+        eprintln!("skipped: ffmpeg is missing");
+    }
+    there
+}
+
 /// A directory of its own for each test.
 pub struct Place(TempDir);
 
