@@ -197,16 +197,7 @@ impl<'a> Session<'a> {
         match event {
             Event::PeerUp { remote, .. } => self.hear(Told::Up(remote))?,
             Event::PeerDown { remote, reason, .. } => self.hear(Told::Down(remote, reason))?,
-            Event::PeersLearned { .. } => {
-                let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
-                while let Some(mut swarm) = self.driver.endpoint.swarm_mut(self.swarm) {
-                    let count = swarm.take_learned(&mut learned);
-                    if count == 0 {
-                        break;
-                    }
-                    learned[..count].iter().for_each(|&addr| self.book.learn(addr, now));
-                }
-            }
+            Event::PeersLearned { .. } => self.book.learn_from(&mut self.driver.endpoint, self.swarm, now),
             Event::SwarmFailed { .. } => return Err(swarm_failure(&mut self.driver, self.swarm, &self.store)),
             _ => {}
         }

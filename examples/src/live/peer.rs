@@ -220,7 +220,7 @@ impl LivePeer {
                     self.book.down(remote, reason, now);
                     self.told.push_back(Told::Down(remote, reason));
                 }
-                Event::PeersLearned { .. } => self.learn(now),
+                Event::PeersLearned { .. } => self.book.learn_from(&mut self.driver.endpoint, self.swarm, now),
                 Event::TunedIn { .. } | Event::LiveEdge { .. } => self.told.push_back(Told::Edge),
                 Event::TwoSources { .. } => self.told.push_back(Told::TwoSources),
                 Event::SwarmFailed { .. } => {
@@ -234,17 +234,6 @@ impl LivePeer {
             }
         }
         Ok(())
-    }
-
-    fn learn(&mut self, now: Instant) {
-        let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
-        while let Some(mut swarm) = self.driver.endpoint.swarm_mut(self.swarm) {
-            let count = swarm.take_learned(&mut learned);
-            if count == 0 {
-                break;
-            }
-            learned[..count].iter().for_each(|&addr| self.book.learn(addr, now));
-        }
     }
 
     fn hear(&mut self, told: trackers::Told) {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ppsp_peer_proto::Reason;
+use ppsp_peer_proto::{Endpoint, Reason, SwarmKey};
 
 /// Addresses remembered, those given not counted.
 const MAX_LEARNED: usize = 256;
@@ -46,6 +46,18 @@ impl PeerBook {
     /// An address from the link or a flag.
     pub(crate) fn give(&mut self, addr: SocketAddr, now: Instant) {
         self.add(addr, true, now);
+    }
+
+    /// All addresses that peers of a swarm have named.
+    pub(crate) fn learn_from(&mut self, endpoint: &mut Endpoint, swarm: SwarmKey, now: Instant) {
+        let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
+        while let Some(mut swarm) = endpoint.swarm_mut(swarm) {
+            let count = swarm.take_learned(&mut learned);
+            if count == 0 {
+                break;
+            }
+            learned[..count].iter().for_each(|&addr| self.learn(addr, now));
+        }
     }
 
     /// An address from another peer.

@@ -203,7 +203,11 @@ impl Task<'_> {
                     joined.book.down(remote, reason, now);
                 }
             }
-            Event::PeersLearned { swarm } => self.learn(swarm, now),
+            Event::PeersLearned { swarm } => {
+                if let Some(joined) = self.joined.get_mut(&swarm) {
+                    joined.book.learn_from(&mut self.driver.endpoint, swarm, now);
+                }
+            }
             Event::SizeKnown { swarm, .. } => {
                 self.came(swarm);
                 self.follow(swarm);
@@ -222,18 +226,6 @@ impl Task<'_> {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn learn(&mut self, key: SwarmKey, now: Instant) {
-        let Some(joined) = self.joined.get_mut(&key) else { return };
-        let mut learned = [SocketAddr::from(([0, 0, 0, 0], 0)); 16];
-        while let Some(mut swarm) = self.driver.endpoint.swarm_mut(key) {
-            let count = swarm.take_learned(&mut learned);
-            if count == 0 {
-                break;
-            }
-            learned[..count].iter().for_each(|&addr| joined.book.learn(addr, now));
         }
     }
 
