@@ -8,6 +8,7 @@
 
 mod ledbat;
 mod minima;
+mod one_way;
 mod rtt;
 mod streaming;
 
@@ -17,6 +18,7 @@ use core::{fmt, time::Duration};
 use ppsp_core::Instant;
 
 pub use ledbat::{Ledbat, LedbatConfig, LedbatFactory};
+pub(crate) use one_way::OneWayDelay;
 pub use rtt::RttEstimator;
 pub use streaming::{Streaming, StreamingConfig, StreamingFactory};
 

@@ -65,6 +65,11 @@ impl Bucket {
         self.depth = depth;
     }
 
+    /// Bytes a second.
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
+    }
+
     /// The largest burst in bytes.
     pub(super) fn depth(&self) -> u64 {
         self.depth

@@ -2,7 +2,7 @@
 //!
 //! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
 //! verified, `download` asks for chunks, `upload` serves them, `announce` tells what is held, `transmit` writes datagrams,
-//! `pex` exchanges addresses, `supply` takes content that came by another way, `integrity` says what is right, `live` what is
+//! `uplink` keeps all of them from filling the way out of the host, `pex` exchanges addresses, `supply` takes content that came by another way, `integrity` says what is right, `live` what is
 //! peculiar to live streams.
 //! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
@@ -28,6 +28,7 @@ mod supply;
 mod swarm;
 mod timers;
 mod transmit;
+mod uplink;
 mod upload;
 mod view;
 mod windows;
@@ -62,6 +63,7 @@ use self::{
     slab::Slab,
     swarm::{Store, SwarmState},
     timers::{Timer, Timers},
+    uplink::Uplink,
     upload::Beside,
     windows::{Change, Windows},
 };
@@ -170,8 +172,9 @@ struct Shared {
     /// Bytes asked for and not received.
     requested: usize,
     upload: Option<Bucket>,
+    uplink: Uplink,
     download: Option<Bucket>,
-    /// Channels that wait for the upload limit, in turn.
+    /// Channels that wait for the uplink or the upload limit, in turn.
     throttled: VecDeque<usize>,
     picked: Vec<ChunkRange>,
 }
@@ -182,6 +185,18 @@ impl Shared {
         if !core::mem::replace(&mut channel.in_ready, true) {
             self.ready.push_back(i);
         }
+    }
+
+    /// When a chunk of so many bytes may be sent, where the uplink or the upload limit bids it wait.
+    fn must_wait(&mut self, now: Instant, bytes: u64) -> Option<Instant> {
+        let buckets = [self.uplink.bucket(), self.upload.as_mut()].into_iter().flatten();
+        buckets.map(|bucket| bucket.ready_at(now, bytes)).max().filter(|&at| at > now)
+    }
+
+    /// Bytes that the uplink and the upload limit let pass now.
+    fn may_pass(&mut self, now: Instant) -> u64 {
+        let buckets = [self.uplink.bucket(), self.upload.as_mut()].into_iter().flatten();
+        buckets.map(|bucket| bucket.ready(now)).min().unwrap_or(u64::MAX)
     }
 
     fn tell(&mut self, event: Event) {
@@ -226,6 +241,7 @@ impl Endpoint {
                 bans: Bans::new(config.max_bans, config.ban_time),
                 requested: 0,
                 upload: bucket(config.upload_limit),
+                uplink: Uplink::new(now),
                 download: bucket(config.download_limit),
                 throttled: VecDeque::new(),
                 picked: Vec::new(),
@@ -585,28 +601,54 @@ impl Endpoint {
         self.schedule(i);
     }
 
-    /// The upload limit lets bytes pass: as many channels as that is enough for have their turn, the others wait on.
+    /// Bytes may pass again: as many channels as that is enough for have their turn, the others wait on.
     fn on_upload_timer(&mut self, now: Instant) {
         const LEAST_WAIT: Duration = Duration::from_millis(1);
-        let Self { channels, swarms, shared, .. } = self;
-        let Some(mut limit) = shared.upload else { return };
-        let all = limit.ready(now);
-        let mut left = all;
-        while let Some(&i) = shared.throttled.front() {
-            let waiting = channels.get_mut(i).filter(|channel| channel.up.throttled);
-            if let Some(channel) = waiting {
-                let chunk = swarms.get(channel.swarm).map_or(0, |swarm| u64::from(swarm.state.metadata.chunk_size));
-                if left < chunk.min(limit.depth()) {
-                    // When there is enough for this one too, whether or not those before take theirs.
-                    let at = limit.ready_at(now, all - left + chunk);
-                    return shared.timers.set_by(Timer::Upload, at.max(now + LEAST_WAIT));
+        let mut left = self.shared.may_pass(now);
+        while let Some(place) = self.next_in_turn(now) {
+            let chunk = |channel: &Channel| {
+                self.swarms.get(channel.swarm).map_or(0, |swarm| u64::from(swarm.state.metadata.chunk_size))
+            };
+            let Some(&i) = self.shared.throttled.get(place) else { return };
+            let chunk = self.channels.get(i).filter(|channel| channel.up.throttled).map(chunk);
+            if let Some(bytes) = chunk {
+                if left < bytes
+                    && let Some(at) = self.shared.must_wait(now, bytes)
+                {
+                    return self.shared.timers.set_by(Timer::Upload, at.max(now + LEAST_WAIT));
                 }
-                left -= chunk.min(left);
-                channel.up.throttled = false;
-                shared.wake(i, channel);
+                left = left.saturating_sub(bytes);
             }
-            shared.throttled.pop_front();
+            self.shared.throttled.remove(place);
+            if let Some(channel) = self.channels.get_mut(i).filter(|channel| channel.up.throttled) {
+                channel.up.throttled = false;
+                self.shared.wake(i, channel);
+            }
         }
+    }
+
+    /// Whose turn it is of those that wait to send, as place in the queue: who has waited longest. In a swarm that we hold
+    /// whole, as long as nobody has waited for long, who is to be sent what the fewest have: it may be that only we can
+    /// give it, and the sooner there are some copies, the sooner others can.
+    fn next_in_turn(&mut self, now: Instant) -> Option<usize> {
+        const LOOK_AT: usize = 16;
+        const LONG: Duration = Duration::from_millis(300);
+        let Self { channels, swarms, shared, .. } = self;
+        let mut best: Option<(usize, usize)> = None;
+        for (place, &i) in shared.throttled.iter().enumerate().take(LOOK_AT) {
+            let Some(channel) = channels.get_mut(i).filter(|channel| channel.up.throttled) else { return Some(place) };
+            if now.saturating_since(channel.up.held_back) >= LONG {
+                return Some(place);
+            }
+            let Some(swarm) = swarms.get(channel.swarm).filter(|swarm| swarm.state.complete) else { continue };
+            let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
+            let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
+            let copies = members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk)).count();
+            if best.is_none_or(|(least, _)| copies < least) {
+                best = Some((copies, place));
+            }
+        }
+        best.map(|(_, place)| place).or((!shared.throttled.is_empty()).then_some(0))
     }
 
     fn on_swarm_timer(&mut self, now: Instant, slot: usize) {

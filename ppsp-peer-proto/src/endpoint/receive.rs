@@ -263,7 +263,11 @@ impl Endpoint {
                     self.shared.stats.ignored_unfounded += 1;
                     return;
                 }
-                channel.up.on_ack(now, range, Some(delay));
+                if let Some(arrived) = channel.up.on_ack(now, range, Some(delay))
+                    && let Some(queue) = arrived.queue
+                {
+                    self.shared.uplink.on_ack(now, i, arrived.sent, arrived.bytes as u64, queue);
+                }
                 self.on_holds(i, range);
                 self.on_room(i);
             }
@@ -309,7 +313,7 @@ impl Endpoint {
         if let Some(channel) = self.channels.get_mut(i) {
             let mut acked = false;
             for range in haves.drain(..) {
-                acked |= channel.up.on_ack(now, range, None);
+                acked |= channel.up.on_ack(now, range, None).is_some();
             }
             if acked {
                 self.on_room(i);

@@ -344,11 +344,10 @@ impl Endpoint {
                 channel.up.wake_at = at;
                 break 'outcome Ok(Wrote::Nothing);
             }
-            if let Some(limit) = &mut shared.upload
-                && limit.ready(now) < chunk_len as u64
-            {
-                let at = limit.ready_at(now, chunk_len as u64);
+            if let Some(at) = shared.must_wait(now, chunk_len as u64) {
+                shared.uplink.on_held_back();
                 if !core::mem::replace(&mut channel.up.throttled, true) {
+                    channel.up.held_back = now;
                     shared.throttled.push_back(i);
                 }
                 shared.timers.set_by(Timer::Upload, at);
@@ -383,6 +382,9 @@ impl Endpoint {
             swarm.state.uploaded += chunk_len as u64;
             shared.stats.content_sent += chunk_len as u64;
             shared.stats.chunks_sent += 1;
+            if let Some(bucket) = shared.uplink.bucket() {
+                bucket.take((writer.len() - start) as u64);
+            }
             if let Some(limit) = &mut shared.upload {
                 limit.take(chunk_len as u64);
             }

@@ -14,7 +14,7 @@ use super::{
     path_mtu::{Carrier, PathMtu},
     swarm::SwarmState,
 };
-use crate::congestion::{Acked, Controller, RttEstimator};
+use crate::congestion::{Acked, Controller, OneWayDelay, RttEstimator};
 
 /// What one peer asked for.
 #[derive(Debug)]
@@ -51,8 +51,11 @@ pub(super) struct Upload {
     pub(super) wake_at: Option<Instant>,
     /// The store is fetching the chunk next in turn.
     pub(super) parked: bool,
-    /// It waits for the upload limit.
+    /// It waits for the uplink or the upload limit.
     pub(super) throttled: bool,
+    /// Since when, or when that last began.
+    pub(super) held_back: Instant,
+    one_way: OneWayDelay,
     /// When something sent was last acknowledged.
     acked_at: Instant,
     reorder: u64,
@@ -65,6 +68,16 @@ pub(super) struct Upload {
     in_doubt: bool,
     /// Chunks under way that were asked for again since something was acknowledged.
     asked_again: usize,
+}
+
+/// What an acknowledgement tells of all that it names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    /// When the newest of it was sent.
+    pub(super) sent: Instant,
+    pub(super) bytes: usize,
+    /// How long it waited on its way.
+    pub(super) queue: Option<Duration>,
 }
 
 /// What has to be under way before a hash is taken for known.
@@ -106,6 +119,8 @@ impl Upload {
             wake_at: None,
             parked: false,
             throttled: false,
+            held_back: now,
+            one_way: OneWayDelay::new(),
             acked_at: now,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
@@ -322,9 +337,9 @@ impl Upload {
         }
     }
 
-    /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one.
-    pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> bool {
-        let app_limited = self.queued.is_empty();
+    /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one. Returns what arrived.
+    pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> Option<Arrived> {
+        let idle = self.queued.is_empty();
         let in_flight = self.sent.bytes();
         let mut bytes = 0;
         let mut newest: Option<Instant> = None;
@@ -337,15 +352,17 @@ impl Upload {
         if !self.presumed_lost.is_empty() && self.presumed_lost.remove(range) {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
-        let Some(sent) = newest else { return false };
+        let sent = newest?;
         self.acked_at = now;
         self.asked_again = 0;
         self.in_doubt = false;
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
+        // Who waits for other channels' chunks learns nothing about its own path either.
+        let app_limited = idle || self.held_back >= sent;
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
         self.controller.on_ack(now, &acked, in_flight);
-        true
+        Some(Arrived { sent, bytes, queue: delay.map(|delay| self.one_way.queue(now, delay, rtt)) })
     }
 
     /// Takes chunks that later ones overtook for lost. They are sent again when they are asked for again.

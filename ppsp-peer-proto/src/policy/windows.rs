@@ -82,7 +82,10 @@ impl Windows {
         };
         self.turn = (n + 1) % self.list.len();
         let has_all = all.is_some_and(|all| cx.peer_has.covers(all));
-        let rare = if has_all { rare(cx, run.first(), first, last) } else { None };
+        // It is not asked for what others have as long as there is anything else, however far that is.
+        let end = self.list.get(n).map_or(last, |window| window.range.last());
+        let rare =
+            if has_all { rare(cx, run.first(), first, all.map_or(end, |all| end.min(all.last()))) } else { None };
         if let Some(rare) = rare {
             run = rare;
         } else if has_all || run.first() - first >= HEAD {
