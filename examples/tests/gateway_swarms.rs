@@ -106,7 +106,8 @@ impl Asked {
 
     async fn plays(&self, path: &str, bytes: &[u8]) {
         let (status, body) = self.get(path).await;
-        assert!(status == 200 && body == bytes, "{path}: {status}, {} bytes", body.len());
+        let said = if status == 200 { "other bytes".into() } else { String::from_utf8_lossy(&body) };
+        assert!(status == 200 && body == bytes, "{path}: {status}, {said}");
     }
 
     /// The swarms that are open.
@@ -142,7 +143,7 @@ fn few_swarms_are_open_and_nothing_is_lost() {
         let seed = Seed::of(&place, 6).await;
         let viewer = peer();
         let keeping = Keeping { idle: LONG, most: 2 };
-        let gateway = Asked::new(&place, "cache", &viewer, keeping, PATIENCE, seed.catalogue());
+        let gateway = Asked::new(&place, "cache", &viewer, keeping, PATIENCE / 2, seed.catalogue());
         let mut given = seed.link(0);
         given.name = Some("given.mp4".to_owned());
         gateway.0.add(Programme::new(None, vec![Item::new(None, given, None, None, seed.sources())]));
@@ -180,7 +181,7 @@ fn a_swarm_is_left_when_nobody_has_read_it_for_a_while() {
         let seed = Seed::of(&place, 3).await;
         let viewer = peer();
         let keeping = Keeping { idle: Duration::from_millis(1), most: 64 };
-        let gateway = Asked::new(&place, "cache", &viewer, keeping, PATIENCE, seed.catalogue());
+        let gateway = Asked::new(&place, "cache", &viewer, keeping, PATIENCE / 2, seed.catalogue());
         gateway.0.add(Programme::new(None, vec![Item::new(None, seed.link(0), None, None, seed.sources())]));
         let id = |number: usize| seed.files[number].0.id.to_string();
         gateway.plays(&format!("/{}", id(0)), &seed.files[0].1).await;
@@ -210,7 +211,8 @@ fn who_asks_for_thousands_of_swarms_opens_none_and_spoils_nothing() {
         let place = Place::new();
         let seed = Seed::of(&place, 2).await;
         let viewer = peer();
-        let gateway = Arc::new(Asked::new(&place, "cache", &viewer, Keeping::default(), PATIENCE, seed.catalogue()));
+        let gateway =
+            Arc::new(Asked::new(&place, "cache", &viewer, Keeping::default(), PATIENCE / 2, seed.catalogue()));
         let watching = gateway.begin(&seed.path(0)).await;
         let asking: Vec<_> = (0..4)
             .map(|n| {
@@ -265,7 +267,7 @@ fn what_may_be_opened_is_opened_in_turns() {
         let seed = Seed::of(&place, 8).await;
         let viewer = peer();
         let keeping = Keeping { idle: LONG, most: 3 };
-        let gateway = Arc::new(Asked::new(&place, "cache", &viewer, keeping, PATIENCE, seed.catalogue()));
+        let gateway = Arc::new(Asked::new(&place, "cache", &viewer, keeping, PATIENCE / 2, seed.catalogue()));
         let seed = Arc::new(seed);
         // More of them at the same time than may be open.
         let asking: Vec<_> = (0..8)
@@ -350,7 +352,7 @@ fn each_content_is_shown_as_its_own_descriptor_has_it() {
             Box::pin(async move { programme.ok_or_else(|| Failure::refused("it is found once")) })
         });
         let viewer = peer();
-        let gateway = Asked::new(&place, "cache", &viewer, Keeping::default(), PATIENCE, find);
+        let gateway = Asked::new(&place, "cache", &viewer, Keeping::default(), PATIENCE / 2, find);
         let mut link = seed.link(0);
         link.name = Some("film.webm".to_owned());
         gateway.0.add(Programme::new(None, vec![Item::new(None, link, None, None, seed.sources())]));
