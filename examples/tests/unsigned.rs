@@ -44,7 +44,11 @@ fn liar(system: &System) -> (String, String, Shutdown) {
                     }
                     head.headers = only(
                         head.headers,
-                        &[header::CONTENT_TYPE, header::WWW_AUTHENTICATE, header::AUTHENTICATION_INFO],
+                        &[
+                            header::CONTENT_TYPE,
+                            header::WWW_AUTHENTICATE,
+                            header::HeaderName::from_static("authentication-info"),
+                        ],
                     );
                     Response::from_parts(head, Full::new(body))
                 }
