@@ -18,7 +18,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -173,6 +173,8 @@ struct Shared {
     store: FileStore,
     metadata: SwarmMetadata,
     readers: Mutex<Readers>,
+    /// How many there are, of this swarm and all others.
+    reading: Arc<AtomicUsize>,
     /// The readers are elsewhere than the endpoint knows.
     moved: AtomicBool,
     /// Wakes the thread.

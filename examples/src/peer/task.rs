@@ -5,7 +5,10 @@ use std::{
     future::poll_fn,
     net::{SocketAddr, UdpSocket},
     pin::pin,
-    sync::{Arc, Mutex, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
@@ -69,6 +72,8 @@ pub(super) struct Task<'a> {
     joined: HashMap<SwarmKey, Joined>,
     to_do: mpsc::UnboundedReceiver<Command>,
     wake: Arc<Notify>,
+    /// How many readers all swarms have.
+    reading: Arc<AtomicUsize>,
     stats: &'a watch::Sender<Stats>,
 }
 
@@ -113,7 +118,15 @@ impl Task<'_> {
             let addr = socket.local_addr()?;
             let endpoint = Endpoint::new(config, seed, clock.now());
             let driver = Driver::new(endpoint, Socket::new(socket)?, clock);
-            let task = Task { driver, addr, joined: HashMap::new(), to_do, wake: Arc::default(), stats };
+            let task = Task {
+                driver,
+                addr,
+                joined: HashMap::new(),
+                to_do,
+                wake: Arc::default(),
+                reading: Arc::default(),
+                stats,
+            };
             task.drive().await
         });
         if let Err(error) = done {
@@ -174,6 +187,7 @@ impl Task<'_> {
             metadata,
             store,
             readers: Mutex::new(Readers::default()),
+            reading: Arc::clone(&self.reading),
             moved: AtomicBool::new(false),
             wake: Arc::clone(&self.wake),
             state: watch::Sender::new(State::default()),
