@@ -179,8 +179,8 @@ impl Outcome {
                 stalled.as_secs_f64()
             ));
         }
-        if self.from_peers() < wanted.from_peers {
-            wrong.push(format!("{} % came from peers, and {} % is the least", self.from_peers(), wanted.from_peers));
+        if self.peers_share() < wanted.from_peers {
+            wrong.push(format!("{} % came from peers, and {} % is the least", self.peers_share(), wanted.from_peers));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
@@ -190,7 +190,7 @@ impl Outcome {
     }
 
     /// Of what alice got, in percent.
-    fn from_peers(&self) -> u64 {
+    fn peers_share(&self) -> u64 {
         let (server, peers) = self.origins;
         (peers * 100).checked_div(server + peers).unwrap_or(0)
     }
@@ -200,7 +200,7 @@ impl Outcome {
         let out = story.out;
         let stood = self.stalled().as_secs_f64();
         let all = self.origins.0 + self.origins.1;
-        let share = self.from_peers();
+        let share = self.peers_share();
         let seconds: f64 = story.steps.iter().map(|(_, took)| took.as_secs_f64()).sum();
         let rows = [
             ("bob is refused", self.refused.join(&format!("\n{:20} ", ""))),
