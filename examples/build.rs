@@ -5,8 +5,11 @@ use std::{
     env,
     fmt::Write as _,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
+
+use flate2::{Compression, write::GzEncoder};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -14,19 +17,34 @@ fn main() {
     let packages = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("player/node_modules");
     let dist = packages.join("dashjs/dist/modern/esm");
     let (script, inside) = (dist.join("dash.mediaplayer.min.js"), dist.join("dash.mediaplayer.min.js.LICENSE.txt"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let mut code = String::new();
     if script.is_file() {
+        let packed = out.join("dash.js.gz");
+        pack(&script, &packed);
         _ = writeln!(code, "pub(super) const SCRIPT: Option<&str> = Some(include_str!({script:?}));");
+        _ = writeln!(code, "pub(super) const PACKED: &[u8] = include_bytes!({packed:?});");
         let mut licences: Vec<_> = list(&packages).iter().flat_map(|package| licence(package)).collect();
         licences.sort();
         licences.extend(fs::read_to_string(inside).map(|text| ("What else is in it".to_owned(), text)));
         _ = writeln!(code, "pub(super) const LICENCES: &[(&str, &str)] = &{licences:?};");
     } else {
         println!("cargo::warning=without dash.js: run npm ci in examples/player to have it in the Portal's pages");
-        code += "pub(super) const SCRIPT: Option<&str> = None;\npub(super) const LICENCES: &[(&str, &str)] = &[];\n";
+        code += "pub(super) const SCRIPT: Option<&str> = None;\npub(super) const PACKED: &[u8] = &[];\n";
+        code += "pub(super) const LICENCES: &[(&str, &str)] = &[];\n";
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("player.rs");
+    let out = out.join("player.rs");
     fs::write(&out, code).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
+}
+
+/// Makes a quarter of it, once for all who fetch it.
+fn pack(script: &Path, packed: &Path) {
+    let packing = || {
+        let mut encoder = GzEncoder::new(fs::File::create(packed)?, Compression::best());
+        encoder.write_all(&fs::read(script)?)?;
+        encoder.finish()
+    };
+    _ = packing().unwrap_or_else(|error| panic!("{}: {error}", packed.display()));
 }
 
 /// The packages in a directory of packages, those of organisations among them.

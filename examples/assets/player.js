@@ -155,10 +155,10 @@ class Adaptive extends Player {
     return height ? `${height}p, ${rate}` : rate;
   }
 
-  /** The swarm is the first part of a path; of layers that are merged all are, the uppermost last. */
+  /** The swarm is the first part of a path, behind the content; of layers that are merged all are, the uppermost last. */
   #used({ url, mediaType, representation }) {
     if (mediaType === "text") this.#read();
-    const swarm = URL.canParse(url) ? new URL(url).pathname.replace(/^\/merged\//, "/").split("/")[1].split("+").at(-1) : undefined;
+    const swarm = URL.canParse(url) ? new URL(url).pathname.replace(/^\/content\/[^/]+\//, "/").split("/")[1].split("+").at(-1) : undefined;
     if (!swarm || this.#labels.has(swarm)) return;
     const kind = { video: "Video", audio: "Audio", text: "Subtitles" }[mediaType] ?? mediaType;
     const lang = representation?.mediaInfo?.lang;

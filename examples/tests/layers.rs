@@ -16,10 +16,10 @@ use common::{
     player::{Answer, Player},
     system::{ALICE, MEDIA, System},
 };
-use ppsp_core::descriptor::Descriptor;
+use ppsp_core::descriptor::{Descriptor, Layer};
 use ppsp_examples::{
     dash::split,
-    layers::{Segment, Track, merge},
+    layers::{Segment, Track, divide, merge, part},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -243,6 +243,11 @@ fn bases(manifest: &Answer, addr: SocketAddr) -> Vec<String> {
     all.map(|base| base.strip_prefix(&here).unwrap().to_owned()).collect()
 }
 
+/// Which swarms such a path is of, the base first.
+fn swarms(path: &str) -> &str {
+    path.trim_matches('/').rsplit('/').next().unwrap()
+}
+
 const MERGED_ALL: &str = "ppsp_gateway_merged_total{layers=\"all\"} ";
 const BYTES: &str = "ppsp_gateway_bytes_total ";
 
@@ -303,15 +308,14 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
     let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
     assert!(manifest.status == 200 && !manifest.text().contains("dependencyId"), "{}", manifest.text());
     let [base, merged, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
-    let swarm = |path: &str| path.trim_matches('/').to_owned();
-    let more = &format!("/{}/", merged.trim_matches('/').rsplit('+').next().unwrap());
+    let at = |swarms: &str| format!("/content/{id}/{swarms}/");
+    let more = &at(swarms(merged).rsplit('+').next().unwrap());
     // All of its layers are named: what a descriptor puts together is not what another one does with the same layer above.
-    assert_eq!(*merged, format!("/merged/{}+{}/", swarm(base), swarm(more)));
-    for other in [swarm(more), format!("{}+{}", swarm(more), swarm(base))] {
-        let answer = player.ask("GET", &format!("/merged/{other}/layers/0-more-1.m4s"), &[]);
+    assert_eq!(*merged, at(&format!("{}+{}", swarms(base), swarms(more))));
+    for other in [format!("{}+{}", swarms(more), swarms(base)), "abcd".to_owned()] {
+        let answer = player.ask("GET", &format!("{}layers/0-more-1.m4s", at(&other)), &[]);
         assert!(answer.status == 404 && answer.text().contains("manifest"), "{}", answer.text());
     }
-    assert!(merged.starts_with("/merged/") && !base.contains("merged"), "{merged}");
 
     // What does not come in time is not waited for, and is there when it is asked for again.
     let end = Instant::now() + PATIENCE;
@@ -327,9 +331,9 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
         }
     }
     // Each layer alone is as it was published.
-    for (at, name) in [(base, "base"), (more, "more")] {
+    for (path, name) in [(base, "base"), (more, "more")] {
         for file in ["-1.m4s", "-2.m4s", "-3.m4s", ".mp4"].map(|end| format!("layers/0-{name}{end}")) {
-            let served = player.ask("GET", &format!("{at}{file}"), &[]);
+            let served = player.ask("GET", &format!("{path}{file}"), &[]);
             assert!(served.status == 200 && served.body == place.read(&format!("set/{file}")), "{file}");
         }
     }
@@ -365,8 +369,6 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
         assert!(all.status == 200 && all.body == whole.body, "{headers:?}");
     }
     assert_eq!(player.ask("GET", &format!("{merged}layers/0-more-4.m4s"), &[]).status, 404);
-    let elsewhere = player.ask("GET", "/merged/abcd/layers/0-more-1.m4s", &[]);
-    assert!(elsewhere.status == 404 && elsewhere.text().contains("manifest"), "{}", elsewhere.text());
 
     // A player that knows nothing of layers.
     let url = format!("http://{addr}/mpd/{id}/manifest.mpd");
@@ -400,6 +402,99 @@ fn any_player_sees_all_pictures_or_those_of_the_base() {
     assert!(fewer(&mut player) >= 4, "three segments that were played, and this one");
 }
 
+/// The pictures of a set in three layers, each as a file for each segment: those that others are made of, and of the rest every second.
+fn split_in_three(dir: &Path) {
+    let manifest = dir.join("manifest.mpd");
+    let names = ["low", "mid", "top"];
+    let mut layers = names.map(|name| Layer {
+        id: name.to_owned(),
+        bytes: 0,
+        pictures: 0,
+        initialization: format!("layers/{name}.mp4"),
+        media: format!("layers/{name}-$Number$.m4s"),
+    });
+    fs::create_dir(dir.join("layers")).unwrap();
+    let files = files(&manifest, "0");
+    let init = fs::read(&files[0]).unwrap();
+    let track = Track::read(&init).unwrap();
+    names.iter().for_each(|name| fs::write(dir.join(format!("layers/{name}.mp4")), &init).unwrap());
+    for (at, file) in files.iter().enumerate().skip(1) {
+        let bytes = fs::read(file).unwrap();
+        let whole = Segment::read(&bytes, &track).unwrap();
+        let [low, rest] = divide(&whole, &track).unwrap();
+        let evens: Vec<u64> = rest.samples().iter().step_by(2).map(|sample| sample.time).collect();
+        let [mid, top] = part(&rest, |sample| Ok(evens.contains(&sample.time))).unwrap();
+        let (mut bytes, mut pictures) = (0, 0);
+        for (layer, segment) in layers.iter_mut().zip([low, mid, top]) {
+            let written = segment.write(&track).unwrap();
+            (bytes, pictures) = (bytes + written.len() as u64, pictures + segment.samples().len() as u64);
+            (layer.bytes, layer.pictures) = (layer.bytes + bytes, layer.pictures + pictures);
+            fs::write(dir.join(layer.media.replace("$Number$", &at.to_string())), written).unwrap();
+        }
+    }
+    let mut set = descriptor(&manifest);
+    set.set_layers("0", &layers, None).unwrap();
+    fs::write(dir.join("layers.mpd"), set.to_xml()).unwrap();
+}
+
+#[test]
+fn three_layers_are_as_many_qualities() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let system = System::start();
+    let place = &system.place;
+    make_set(&place.path("set"), 3, LAYERED, TIMELINE);
+    split_in_three(&place.path("set"));
+    system.log_in("alice", ALICE).succeeded();
+    let (server, id) = system.publish_set("set/layers.mpd", "Three layers", "alice", &[]);
+    let (first, addr) = gateway(&system, &["--cache", "cache"]);
+    let mut player = Player::to(addr);
+    let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
+    assert!(manifest.status == 200 && !manifest.text().contains("dependencyId"), "{}", manifest.text());
+    let [low, mid, top, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
+    let [low, mid, top] = [low, mid, top].map(|path| swarms(path));
+    let layers: Vec<&str> = top.split('+').collect();
+    assert_eq!((layers.len(), layers[0], layers[..2].join("+")), (3, low, mid.to_owned()));
+    // A chain with a hole in it is none of this content.
+    let holed = format!("/content/{id}/{}+{}/layers/top-1.m4s", layers[0], layers[2]);
+    assert_eq!(player.ask("GET", &holed, &[]).status, 404);
+
+    // What does not come in time is there when it is asked for again.
+    let end = Instant::now() + PATIENCE;
+    for number in 1..=3 {
+        let path = format!("/content/{id}/{top}/layers/top-{number}.m4s");
+        while !player.ask("GET", &path, &[]).header("etag").ends_with("-3\"") {
+            assert!(Instant::now() < end, "{path} is never whole");
+        }
+    }
+    let url = format!("http://{addr}/mpd/{id}/manifest.mpd");
+    let whole = pictures(&place.path("set/manifest.mpd").display().to_string(), 0);
+    assert_eq!(pictures(&url, 2), whole);
+    let whole = shown(&whole);
+    let [few, some] = [0, 1].map(|quality| shown(&pictures(&url, quality)));
+    assert!(few.len() < some.len() && some.len() < whole.len(), "{} {}", few.len(), some.len());
+    assert!(few.iter().all(|picture| some.contains(picture)) && some.iter().all(|picture| whole.contains(picture)));
+
+    // Without the uppermost layer there are those below it, and without the one between them the base alone.
+    server.kill();
+    first.kill();
+    for (cache, there, seen) in [("two", &[0, 1, 3][..], &some), ("one", &[0, 2, 3], &few)] {
+        let seeds: Vec<_> = there
+            .iter()
+            .map(|number| {
+                let file = format!("set/.ppsp/layers-{number}.mp4");
+                let mut seed = place.start(["seed", &file, "--listen", "127.0.0.1:0"]);
+                let addr = seed.event("listening")["addr"].as_str().unwrap().to_owned();
+                (seed, addr)
+            })
+            .collect();
+        let peers = seeds.iter().map(|(_, addr)| addr.as_str()).collect::<Vec<_>>().join(",");
+        let (_gateway, addr) = gateway(&system, &["--cache", cache, "--peer", &peers]);
+        assert_eq!(shown(&pictures(&format!("http://{addr}/mpd/{id}/manifest.mpd"), 2)), *seen, "{cache}");
+    }
+}
+
 #[test]
 fn the_base_of_later_segments_comes_before_what_is_above() {
     if !has_ffmpeg() {
@@ -413,9 +508,8 @@ fn the_base_of_later_segments_comes_before_what_is_above() {
     let mut player = Player::to(addr);
     let manifest = player.ask("GET", &format!("/mpd/{id}/manifest.mpd"), &[]);
     let [base, merged, _] = &bases(&manifest, addr)[..] else { panic!("{}", manifest.text()) };
-    let swarms = merged.trim_matches('/').trim_start_matches("merged/").split('+').map(str::to_owned);
-    let swarms: Vec<String> = swarms.collect();
-    assert_eq!(swarms[0], base.trim_matches('/'));
+    let layers: Vec<&str> = swarms(merged).split('+').collect();
+    assert_eq!(layers[0], swarms(base));
     // Where segments end in each swarm, the initialization segment first.
     let ends = ["base", "more"].map(|name| {
         let files = files(&place.path("set/layers.mpd"), &format!("0-{name}"));
@@ -440,9 +534,9 @@ fn the_base_of_later_segments_comes_before_what_is_above() {
     loop {
         let first = player.ask("GET", &format!("{merged}layers/0-more-1.m4s"), &[]);
         assert_eq!(first.status, 200, "{}", first.text());
-        let (_, above) = held(&mut player, &swarms[1]);
+        let (_, above) = held(&mut player, layers[1]);
         // This is as it was before, or more.
-        let (below, _) = held(&mut player, &swarms[0]);
+        let (below, _) = held(&mut player, layers[0]);
         // A chunk at the edge is of both segments.
         if above > ends[1][2] + 1024 {
             assert!(below >= ends[0][5], "{above} bytes of {:?} above {below} of {:?}", ends[1], ends[0]);

@@ -19,7 +19,7 @@ use crate::{
         args::{NetArgs, PlayingArgs, PortalAt},
         exit::Failure,
     },
-    gateway::{self, Access, Find, Gateway, Item, PATIENCE},
+    gateway::{self, Access, Find, Gateway, Item, Keeping, PATIENCE},
     http::{Limits, Serving, Shutdown, serve},
     peer::{Peer, Sources, StartTrackers},
 };
@@ -60,7 +60,7 @@ impl Playing {
                 Box::pin(async move { playable(Programme::find(&id, &at, &net, None).await?, &net).await })
             })
         };
-        let gateway = Gateway::new(peer.clone(), cache, access, patience, find);
+        let gateway = Gateway::new(peer.clone(), cache, access, patience, Keeping::default(), find);
         let shutdown = Shutdown::default();
         // Players open many, and all are on one machine. An answer begins when content comes, or when that takes too long; what
         // proves the length may take as long before.
@@ -83,7 +83,10 @@ impl Playing {
 
     /// More that can be played; returns the paths of its URLs.
     pub(super) async fn add(&self, programme: Programme) -> Result<Vec<String>, Failure> {
-        Ok(self.gateway.add(playable(programme, &self.net).await?).paths())
+        let programme = playable(programme, &self.net).await?;
+        let paths = programme.paths();
+        self.gateway.add(programme);
+        Ok(paths)
     }
 
     /// Returns when it has ended by itself, which it does not.
@@ -118,8 +121,10 @@ fn connections() -> usize {
 /// As the gateway knows it.
 async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Programme, Failure> {
     let given = resolve(&net.peer).await?;
+    let Programme { content, sources } = programme;
+    let id = content.as_ref().map(|(id, _)| &**id);
     let mut items = Vec::new();
-    for Source { link, mime, parts, joining, origin, above } in programme.sources {
+    for Source { link, mime, parts, joining, origin, above } in sources {
         if !link.metadata.integrity.is_live() {
             only_static(&link)?;
         }
@@ -129,14 +134,14 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
             return Err(super::get::nobody_to_ask());
         }
         let trackers = joining.map(|joining| start_later(joining, link.metadata.clone()));
-        items.push(Arc::new(Item::new(link, mime, parts, Sources { peers, trackers, origin, above })));
+        items.push(Item::new(id, link, mime, parts, Sources { peers, trackers, origin, above }));
     }
-    Ok(gateway::Programme { content: programme.content, items })
+    Ok(gateway::Programme::new(content, items))
 }
 
 /// Registers at the trackers once the swarm is open.
 pub(super) fn start_later(joining: Joining, metadata: SwarmMetadata) -> StartTrackers {
-    Box::new(move |addr, complete| joining.start(&metadata, addr, complete))
+    Arc::new(move |addr, complete| joining.start(&metadata, addr, complete))
 }
 
 /// `ppsp` in the user's cache directory (XDG Base Directory Specification).

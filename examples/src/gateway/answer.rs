@@ -6,12 +6,20 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use ppsp_core::descriptor::{Descriptor, Representation};
 use serde_json::{Value, json};
 
-use super::{Answered, Broadcast, Content, Gateway, Item, Merged, access::Refused, body::Source, range::promise};
+use super::{
+    Answered, Broadcast, Content, Gateway, Item,
+    access::Refused,
+    body::Source,
+    merged::Merged,
+    range::promise,
+    swarms::{NotOpen, Open},
+};
 use crate::{
+    account::path_part,
     cli::exit::{Exit, Failure},
     http::metrics_page,
     live::Heard,
-    peer::{ReadError, Swarm},
+    peer::ReadError,
 };
 
 pub(super) type Answer = Response<Answered>;
@@ -65,31 +73,45 @@ impl Gateway {
             }
             ("status", None) => json_of(&self.status()),
             ("play", Some(id)) => self.play(id).await,
-            ("merged", Some(rest)) => {
-                let (id, name) = rest.split_once('/').unwrap_or((rest, ""));
-                match self.merged(id) {
-                    Some(merged) => self.segment(&merged, name, head).await,
+            ("mpd", Some(rest)) => self.manifest(rest.split('/').next().unwrap_or_default(), head).await,
+            ("content", Some(rest)) => {
+                let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
+                let (swarms, name) = rest.split_once('/').unwrap_or((rest, ""));
+                self.of_catalogue(id, swarms, name, head).await
+            }
+            (id, name) => {
+                let known = self.known().item(id);
+                match known {
+                    Some(item) => self.content(&item, name.unwrap_or_default(), head).await,
                     None => sentence(
                         StatusCode::NOT_FOUND,
-                        "this gateway merges no such layers; ask for the manifest first",
+                        "this gateway knows no such content: what it was started with is listed at /",
                     ),
                 }
             }
-            ("mpd", Some(rest)) => self.manifest(rest.split('/').next().unwrap_or_default(), head).await,
-            (id, name) => match self.item(id) {
-                Some(item) => self.content(&item, name.unwrap_or_default(), head).await,
-                None => sentence(
-                    StatusCode::NOT_FOUND,
-                    "this gateway knows no such content: what it was started with is listed at /",
-                ),
-            },
+        }
+    }
+
+    /// A file of content in the catalogue, as its descriptor has it: of one swarm, or of several that are layers.
+    async fn of_catalogue(&self, id: &str, swarms: &str, name: &str, head: &http::request::Parts) -> Answer {
+        let programme = match self.programme(id).await {
+            Ok(programme) => programme,
+            Err(failure) => return refuse_for(&failure),
+        };
+        match (programme.merged(swarms), programme.item(swarms)) {
+            (Some(merged), _) => self.segment(merged, name, head).await,
+            (None, Some(item)) => self.content(item, name, head).await,
+            (None, None) => sentence(
+                StatusCode::NOT_FOUND,
+                "the content has no such swarm, or none that are merged so; its manifest names what there is",
+            ),
         }
     }
 
     /// What there is, for people.
     fn list(&self) -> Answer {
         let mut text = String::from("A ppsp gateway. It plays:\n");
-        for item in self.items().values() {
+        for item in self.known().items() {
             text += &format!("{}\n", item.path());
         }
         sentence(StatusCode::OK, text.trim_end())
@@ -101,29 +123,25 @@ impl Gateway {
             Ok(programme) => programme,
             Err(failure) => return refuse_for(&failure),
         };
-        let title = programme.content.as_ref().and_then(|(_, descriptor)| descriptor.title());
-        let one = programme.items.first().filter(|_| programme.items.len() == 1);
+        let title = programme.descriptor().and_then(|descriptor| descriptor.title());
+        let one = programme.items().first().filter(|_| programme.items().len() == 1);
         json_of(&json!({
             "title": title,
             "mpd": programme.manifest(),
             "file": one.map(|item| item.path()),
             "mime": one.map(|item| &item.mime),
             "picture": programme.picture().map(Item::path),
-            "swarms": programme.items.iter().map(|item| &item.id).collect::<Vec<_>>(),
+            "swarms": programme.items().iter().map(|item| &item.id).collect::<Vec<_>>(),
         }))
     }
 
     /// The manifest of content in the catalogue, for players: what it refers to is here.
     async fn manifest(&self, id: &str, head: &http::request::Parts) -> Answer {
-        let known = self.programmes().get(id).cloned();
-        let programme = match known {
-            Some(programme) => programme,
-            None => match self.find(id).await {
-                Ok(programme) => programme,
-                Err(failure) => return refuse_for(&failure),
-            },
+        let programme = match self.programme(id).await {
+            Ok(programme) => programme,
+            Err(failure) => return refuse_for(&failure),
         };
-        let Some((_, descriptor)) = &programme.content else {
+        let Some(descriptor) = programme.descriptor() else {
             return sentence(StatusCode::NOT_FOUND, "this content has no manifest");
         };
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
@@ -132,17 +150,17 @@ impl Gateway {
         let mut shown = descriptor.clone();
         let mut merged = BTreeMap::new();
         for one in descriptor.representations().iter().filter(|one| !one.dependencies.is_empty()) {
-            if let Some(layers) = Merged::id(descriptor, &one.id).filter(|id| self.merged(id).is_some()) {
+            if let Some(layers) = Merged::id(descriptor, &one.id).filter(|id| programme.merged(id).is_some()) {
                 shown.set_independent(&one.id);
                 merged.insert(one.id.clone(), layers);
             }
         }
         let url = |one: &Representation| {
-            let place = match merged.get(&one.id) {
-                Some(layers) => format!("merged/{layers}"),
+            let swarms = match merged.get(&one.id) {
+                Some(layers) => layers.clone(),
                 None => one.swarm.as_ref()?.metadata.id.to_string(),
             };
-            Some(format!("{scheme}://{host}/{place}/"))
+            Some(format!("{scheme}://{host}/content/{}/{swarms}/", path_part(id)))
         };
         match shown.to_playable(url) {
             Ok(xml) => {
@@ -160,9 +178,9 @@ impl Gateway {
         if item.is_live() {
             return self.live(item, head, begun).await;
         }
-        let swarm = match item.open(&self.0.peer, &self.0.cache).await {
+        let swarm = match self.0.swarms.open(item).await {
             Ok(swarm) => swarm,
-            Err(failure) => return refuse_for(&failure),
+            Err(why) => return not_open(&why),
         };
         let length = match swarm.learn_length(self.0.patience).await {
             Ok(length) => length,
@@ -172,14 +190,14 @@ impl Gateway {
         let Some(file) = item.file(&name, length) else {
             return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
         };
-        self.stream(item, &swarm, file, begun, head).await
+        self.stream(item, swarm, file, begun, head).await
     }
 
     /// These bytes of content, while they come.
     pub(super) async fn stream(
         &self,
         item: &Item,
-        swarm: &Swarm,
+        swarm: Open,
         file: Range<u64>,
         begun: Instant,
         head: &http::request::Parts,
@@ -197,8 +215,11 @@ impl Gateway {
             return no_content(&error);
         }
         self.0.metrics.first_byte.observe(begun.elapsed().as_secs_f64());
-        *answer.body_mut() =
-            Answered::Content(Content::new(Source::Swarm(reader), part.end - part.start, self.0.metrics.clone()));
+        *answer.body_mut() = Answered::Content(Content::new(
+            Source::Swarm(reader, swarm),
+            part.end - part.start,
+            self.0.metrics.clone(),
+        ));
         answer
     }
 
@@ -216,7 +237,7 @@ impl Gateway {
         if head.method == Method::HEAD {
             return answer;
         }
-        let mut listener = match item.listen(&self.0.peer, self.0.patience) {
+        let mut listener = match item.listen(self.0.swarms.peer(), self.0.patience) {
             Ok(listener) => listener,
             Err(failure) => return refuse_for(&failure),
         };
@@ -234,7 +255,8 @@ impl Gateway {
 
     /// How the swarms stand, for pages and programs.
     fn status(&self) -> Value {
-        let swarms = self.open_swarms().into_iter().map(|(item, swarm)| {
+        let swarms = self.0.swarms.all().into_iter().map(|swarm| {
+            let item = swarm.item();
             let status = swarm.status();
             let (from_seeds, from_peers) = status.by_kind();
             let peers = status.peers.iter().map(|(addr, moved)| {
@@ -307,6 +329,17 @@ pub(super) fn refuse_for(failure: &Failure) -> Answer {
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     sentence(status, &failure.message)
+}
+
+/// A swarm that is not open.
+pub(super) fn not_open(why: &NotOpen) -> Answer {
+    match why {
+        NotOpen::Full => {
+            let sorry = "as many swarms are being read as this gateway has open at a time; try again";
+            sentence(StatusCode::SERVICE_UNAVAILABLE, sorry)
+        }
+        NotOpen::Failed(failure) => refuse_for(failure),
+    }
 }
 
 /// Players ask so for all there is.

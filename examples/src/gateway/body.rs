@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::{metrics::Metrics, spool::Spooled};
+use super::{metrics::Metrics, spool::Spooled, swarms::Open};
 use crate::{
     live::{Heard, Listener},
     peer::{Piece, ReadError, Reader},
@@ -107,7 +107,7 @@ impl Drop for Broadcast {
 /// Where content is read.
 pub(super) enum Source {
     /// In a swarm, while it comes.
-    Swarm(Reader),
+    Swarm(Reader, #[expect(dead_code, reason = "the swarm stays open as long as it is read")] Open),
     /// In a file that was made for this answer.
     Spooled(Spooled),
 }
@@ -115,7 +115,7 @@ pub(super) enum Source {
 impl Source {
     async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         match self {
-            Self::Swarm(reader) => reader.next().await,
+            Self::Swarm(reader, _) => reader.next().await,
             Self::Spooled(spooled) => spooled.next().await,
         }
     }

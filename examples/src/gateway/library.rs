@@ -1,9 +1,9 @@
-//! What a gateway can play: swarms that it knows, each opened when somebody first asks for it.
+//! What a gateway can play: the content of a swarm, and the files that it consists of.
 
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,37 +11,42 @@ use ppsp_core::{
     Link,
     descriptor::{Part, Parts},
 };
-use tokio::sync::OnceCell;
 
 use crate::{
     account::path_part,
     cli::exit::Failure,
     live::{Listener, Station, Watching},
-    peer::{Peer, Sources, Swarm},
-    store::{FileStore, Notice, Places},
+    peer::{Peer, Sources},
 };
 
-/// Content of one swarm.
+/// Content of one swarm, as a link or the descriptor of some content shows it.
 #[derive(Debug)]
 pub struct Item {
+    /// That content's identifier in the catalogue.
+    content: Option<String>,
     /// The swarm's identifier, as it stands in URLs.
     pub(super) id: String,
     /// How the content is called, where that is known.
     pub(super) name: Option<String>,
     /// Its media type.
     pub(super) mime: String,
-    /// The files that it consists of, once that is known.
-    parts: OnceLock<Parts>,
-    link: Link,
-    sources: Mutex<Option<Sources>>,
-    swarm: OnceCell<Swarm>,
+    /// The files that it consists of, where that is known.
+    parts: Option<Parts>,
+    pub(super) link: Link,
+    pub(super) sources: Sources,
     /// Of a live stream, whoever watches it here.
     station: Mutex<Option<Station>>,
 }
 
 impl Item {
-    /// By its link, with the peers and trackers that know more.
-    pub fn new(link: Link, mime: Option<String>, parts: Option<Parts>, sources: Sources) -> Self {
+    /// By its link, with the peers and trackers that know more; of this content, or of none in a catalogue.
+    pub fn new(
+        content: Option<&str>,
+        link: Link,
+        mime: Option<String>,
+        parts: Option<Parts>,
+        sources: Sources,
+    ) -> Self {
         let name = link.file_name().map(str::to_owned);
         let usual = match (&name, link.metadata.integrity.is_live()) {
             // What is sent live is a transport stream, mostly.
@@ -50,40 +55,21 @@ impl Item {
         };
         let mime = mime.unwrap_or_else(|| usual.to_owned());
         let id = link.metadata.id.to_string();
-        let parts = parts.map(OnceLock::from).unwrap_or_default();
-        Self {
-            id,
-            name,
-            mime,
-            parts,
-            link,
-            sources: Mutex::new(Some(sources)),
-            swarm: OnceCell::new(),
-            station: Mutex::new(None),
-        }
+        let content = content.map(str::to_owned);
+        Self { content, id, name, mime, parts, link, sources, station: Mutex::new(None) }
     }
 
     /// The path of its URL.
     pub fn path(&self) -> String {
-        match &self.name {
-            Some(name) => format!("/{}/{}", self.id, path_part(name)),
-            None => format!("/{}", self.id),
-        }
-    }
-
-    /// Takes from the same swarm, named by somebody else, of which files it consists, where that is not known yet: a link alone does not
-    /// say it.
-    pub(super) fn learn(&self, other: &Self) {
-        if let Some(parts) = other.parts.get() {
-            // Who was first stays: players have its names.
-            _ = self.parts.set(parts.clone());
-        }
+        let content = self.content.as_ref().map(|id| format!("/content/{}", path_part(id)));
+        let name = self.name.as_ref().map(|name| format!("/{}", path_part(name)));
+        format!("{}/{}{}", content.unwrap_or_default(), self.id, name.unwrap_or_default())
     }
 
     /// Which bytes of content of this length are the file of this name; `None` where there is none. All of it has its own name, and
     /// content of a single file whatever name players like to see.
     pub(super) fn file(&self, name: &str, length: u64) -> Option<Range<u64>> {
-        match self.parts.get() {
+        match &self.parts {
             Some(parts) if parts.list().len() > 1 && !name.is_empty() => {
                 let whole = || (self.name.as_deref() == Some(name)).then_some(0..length);
                 parts.part(name).or_else(whole).filter(|part| part.end <= length)
@@ -103,10 +89,7 @@ impl Item {
         if let Some(listener) = station.as_ref().and_then(Station::listen) {
             return Ok(listener);
         }
-        // The peers of the link serve a second time, too; trackers are asked once.
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let peers = sources.as_ref().map_or_else(|| self.link.peers.clone(), |sources| sources.peers.clone());
-        let trackers = sources.as_mut().and_then(|sources| sources.trackers.take());
+        let Sources { peers, trackers, .. } = self.sources.clone();
         let sources = Sources { peers, trackers, ..Sources::default() };
         let watching = Watching { patience, ..Watching::default() };
         let (started, listener) =
@@ -117,50 +100,12 @@ impl Item {
 
     /// The files that it consists of, where that is known.
     pub(super) fn parts(&self) -> &[Part] {
-        self.parts.get().map_or(&[], Parts::list)
+        self.parts.as_ref().map_or(&[], Parts::list)
     }
 
-    /// The swarm, where somebody asked for it already.
-    pub(super) fn opened(&self) -> Option<&Swarm> {
-        self.swarm.get()
-    }
-
-    /// The swarm; takes part in it from now on. A player that breaks off while that goes on ends nothing half done: the next one
-    /// finds it done.
-    pub(super) async fn open(self: &Arc<Self>, peer: &Peer, cache: &Path) -> Result<Swarm, Failure> {
-        if let Some(swarm) = self.opened() {
-            return Ok(swarm.clone());
-        }
-        let (item, peer, cache) = (Arc::clone(self), peer.clone(), cache.to_owned());
-        tokio::spawn(async move { item.join(&peer, &cache).await.cloned() }).await.map_err(Failure::other)?
-    }
-
-    async fn join(&self, peer: &Peer, cache: &Path) -> Result<&Swarm, Failure> {
-        let opening = self.swarm.get_or_try_init(|| async {
-            let metadata = self.link.metadata.clone();
-            let places = Places::new(&self.place(cache), None);
-            let opening = tokio::task::spawn_blocking(move || {
-                FileStore::download(&places, &metadata, &mut |notice| {
-                    if let Notice::Warning(text) = notice {
-                        tracing::warn!("{text}");
-                    }
-                })
-            });
-            let (store, _) = opening.await.map_err(Failure::other)??;
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-            peer.join(store, sources).await
-        });
-        opening.await
-    }
-
-    /// Where its content is kept.
-    fn place(&self, cache: &Path) -> PathBuf {
-        let id = self.id.get(..32).unwrap_or(&self.id);
-        cache.join(match &self.name {
-            // File systems take 255 bytes, and more is appended.
-            Some(name) if name.len() <= 180 => format!("{id}-{name}"),
-            _ => id.to_owned(),
-        })
+    /// Where its content is kept, however it is called.
+    pub(super) fn place(&self, cache: &Path) -> PathBuf {
+        cache.join(self.id.get(..32).unwrap_or(&self.id))
     }
 }
 
@@ -192,11 +137,11 @@ mod tests {
     fn item(name: Option<&str>) -> Item {
         let mut link: Link = format!("ppsp:{}", "ab".repeat(32)).parse().unwrap();
         link.name = name.map(str::to_owned);
-        Item::new(link, None, None, Sources::default())
+        Item::new(None, link, None, None, Sources::default())
     }
 
     #[test]
-    fn of_which_files_it_consists_is_learned_once() {
+    fn each_descriptor_has_its_own_files_of_a_swarm() {
         let manifest = |name: &str| {
             let list = "<SegmentList duration='1'><Initialization sourceURL='init'/>";
             let xml = format!(
@@ -206,15 +151,13 @@ mod tests {
             let mut set = ppsp_core::descriptor::Descriptor::parse(xml.as_bytes()).unwrap();
             set.set_parts("v", &[40, 60]).unwrap();
             let link: Link = format!("ppsp:{}", "ab".repeat(32)).parse().unwrap();
-            Item::new(link, None, Some(set.parts("v").unwrap()), Sources::default())
+            Item::new(Some(name), link, None, Some(set.parts("v").unwrap()), Sources::default())
         };
-        let plain = item(Some("film.mp4"));
-        assert_eq!(plain.file("one", 100), Some(0..100));
-        plain.learn(&item(None));
-        plain.learn(&manifest("one"));
-        plain.learn(&manifest("two"));
-        let all = ["init", "one", "two", "film.mp4", ""].map(|name| plain.file(name, 100));
-        assert_eq!(all, [Some(0..40), Some(40..100), None, Some(0..100), Some(0..100)]);
+        let files = |item: Item| ["init", "one", "two", ""].map(|name| item.file(name, 100));
+        assert_eq!(files(item(Some("film.mp4"))), [Some(0..100), Some(0..100), Some(0..100), Some(0..100)]);
+        assert_eq!(files(manifest("one")), [Some(0..40), Some(40..100), None, Some(0..100)]);
+        assert_eq!(files(manifest("two")), [Some(0..40), None, Some(40..100), Some(0..100)]);
+        assert_eq!(manifest("two").path(), format!("/content/two/{}", "ab".repeat(32)));
     }
 
     #[test]
@@ -222,10 +165,9 @@ mod tests {
         let named = item(Some("a film & more.mp4"));
         assert_eq!(named.path(), format!("/{}/a%20film%20%26%20more.mp4", "ab".repeat(32)));
         assert_eq!(named.mime, "video/mp4");
-        assert!(named.place("/c".as_ref()).to_str().unwrap().ends_with("abab-a film & more.mp4"));
         for bad in [None, Some("../x"), Some("/etc/passwd"), Some("..")] {
             let item = item(bad);
-            assert_eq!(item.place("/c".as_ref()), Path::new("/c").join("ab".repeat(16)), "{bad:?}");
+            assert_eq!(item.place("/c".as_ref()), named.place("/c".as_ref()), "{bad:?}");
             assert_eq!(item.path(), format!("/{}", "ab".repeat(32)));
         }
     }

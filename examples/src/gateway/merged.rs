@@ -35,7 +35,7 @@ impl Merged {
     }
 
     /// Which layers of these swarms are merged, each by [`Self::id`].
-    pub(super) fn all(descriptor: &Descriptor, items: &BTreeMap<String, Arc<Item>>) -> BTreeMap<String, Arc<Self>> {
+    pub(super) fn all(descriptor: &Descriptor, items: &[Arc<Item>]) -> BTreeMap<String, Arc<Self>> {
         let resources = descriptor.resources().unwrap_or_default();
         let whole: BTreeSet<&str> =
             resources.iter().filter(|one| is_whole(one)).map(|one| &*one.representation).collect();
@@ -51,7 +51,8 @@ impl Merged {
                 continue;
             }
             let Some(id) = Self::id(descriptor, &one.id) else { continue };
-            let layers: Option<Vec<_>> = id.split('+').map(|id| items.get(id).cloned()).collect();
+            let item = |id| items.iter().find(|item| item.id == id).cloned();
+            let layers: Option<Vec<_>> = id.split('+').map(item).collect();
             if let Some(new) = layers.map(|layers| Self { id: id.clone(), layers }).filter(Self::is_held) {
                 all.insert(id, Arc::new(new));
             }
@@ -135,7 +136,7 @@ mod tests {
             one("more", &format!("codecs='{codecs}' dependencyId='base'"), more)
         );
         let mut set = Descriptor::parse(xml.as_bytes()).unwrap();
-        let mut items = BTreeMap::new();
+        let mut items = Vec::new();
         for (at, resources) in set.resources().unwrap().iter().enumerate() {
             let id = &resources.representation;
             let lengths: Vec<u64> =
@@ -145,8 +146,8 @@ mod tests {
             set.set_swarm(id, &SwarmMetadata { content_length: length, ..SwarmMetadata::of_root(&root) }, None);
             set.set_parts(id, &lengths).unwrap();
             let link = set.link(&set.representations()[at]).unwrap();
-            let item = Item::new(link, None, Some(set.parts(id).unwrap()), Sources::default());
-            items.insert(item.id.clone(), Arc::new(item));
+            let item = Item::new(Some("set"), link, None, Some(set.parts(id).unwrap()), Sources::default());
+            items.push(Arc::new(item));
         }
         let all = Merged::all(&set, &items);
         if let Some(merged) = all.values().next() {

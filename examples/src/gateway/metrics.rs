@@ -1,6 +1,6 @@
 //! What the gateway counts, for Prometheus. No names and no addresses.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use super::Gateway;
-use crate::peer::{Figures, Piece, registry_of};
+use crate::peer::{Piece, registry_of};
 
 /// A player that waited longer in the middle stood still, most likely.
 const STALL: Duration = Duration::from_millis(500);
@@ -82,11 +82,8 @@ impl Metrics {
 
     /// All of them, and those of the peer behind.
     pub(super) fn registry(&self, gateway: &Gateway) -> Registry {
-        let peer = gateway.clone();
-        let mut registry = registry_of(move || {
-            let swarms: Vec<_> = peer.open_swarms().into_iter().map(|(_, swarm)| swarm).collect();
-            Figures::of(peer.peer(), &swarms)
-        });
+        let swarms = Arc::clone(&gateway.0.swarms);
+        let mut registry = registry_of(move || swarms.figures());
         registry.register("ttff_seconds", "From a request to its first byte of content", self.first_byte.clone());
         registry.register("stalls", "Waits of more than half a second after the first byte", self.stalls.clone());
         registry.register("stall_seconds", "What these waits took in all", self.stalled.clone());

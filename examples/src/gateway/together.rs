@@ -14,17 +14,18 @@ use tokio::{
 };
 
 use super::{
-    Answered, Content, Gateway, Inner, Item, Merged, ROOM_UNIT,
-    answer::{Answer, insert, no_content, refuse_for, sentence},
+    Answered, Content, Gateway, Inner, Item, ROOM_UNIT,
+    answer::{Answer, insert, no_content, not_open, sentence},
     body::Source,
+    merged::Merged,
     metrics::Metrics,
     range::promise,
     spool::Spooled,
+    swarms::{NotOpen, Open, Swarms},
 };
 use crate::{
-    cli::exit::Failure,
     layers::{Segment, Track, Unreadable, merge},
-    peer::{Peer, ReadError, Reader},
+    peer::{ReadError, Reader},
 };
 
 impl Gateway {
@@ -35,13 +36,12 @@ impl Gateway {
         let (Some(top), Some(base), Some(number)) = (merged.top(), merged.base(), merged.number(&name)) else {
             return sentence(StatusCode::NOT_FOUND, "the content has no file of this name");
         };
-        let (peer, cache, patience) = (&self.0.peer, &self.0.cache, self.0.patience);
         if number == 0 {
             // What a decoder has to know beforehand is the same for all layers.
-            return match (base.open(peer, cache).await, base.parts().first()) {
-                (Ok(swarm), Some(init)) => self.stream(base, &swarm, init.range.clone(), begun, head).await,
+            return match (self.0.swarms.open(base).await, base.parts().first()) {
+                (Ok(swarm), Some(init)) => self.stream(base, swarm, init.range.clone(), begun, head).await,
                 (Ok(_), None) => sentence(StatusCode::NOT_FOUND, "the content has no file of this name"),
-                (Err(failure), _) => refuse_for(&failure),
+                (Err(why), _) => not_open(&why),
             };
         }
         if head.method == Method::HEAD {
@@ -49,13 +49,13 @@ impl Gateway {
         }
         let units = merged.room(number).div_ceil(ROOM_UNIT);
         let room = Arc::clone(&self.0.room).acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX));
-        let Ok(Ok(room)) = timeout(patience, room).await else {
+        let Ok(Ok(room)) = timeout(self.0.patience, room).await else {
             let sorry = "more segments of layers are asked for than are put together at a time; try again";
             return sentence(StatusCode::SERVICE_UNAVAILABLE, sorry);
         };
         let together = match Together::of(merged.layers(), number, self, Arc::new(room)).await {
             Ok(together) => together,
-            Err(Trouble::Open(failure)) => return refuse_for(&failure),
+            Err(Trouble::Open(why)) => return not_open(&why),
             Err(Trouble::Read(error)) => return no_content(&error),
         };
         self.0.metrics.merged(together.layers == merged.layers().len());
@@ -95,7 +95,7 @@ struct Together {
 
 /// Why there is not even the base.
 enum Trouble {
-    Open(Failure),
+    Open(NotOpen),
     Read(ReadError),
 }
 
@@ -107,11 +107,11 @@ impl Together {
     /// no longer than half as long as the segment lasts, so that it never falls behind.
     async fn of(items: &[Arc<Item>], number: usize, gateway: &Gateway, room: Room) -> Result<Self, Trouble> {
         let begun = Instant::now();
-        let Inner { peer, cache, metrics, patience, .. } = &*gateway.0;
+        let Inner { swarms, metrics, patience, .. } = &*gateway.0;
         let mut came: Vec<Read> = Vec::new();
         let mut until = begun;
         for item in items {
-            let layer = Layer::open(item, number, peer, cache, *patience).await;
+            let layer = Layer::open(item, number, swarms, *patience).await;
             if came.is_empty() {
                 let base = layer.map_err(Trouble::Open)?.read(metrics, &room).await.map_err(Trouble::Read)?;
                 let (lasts, base) = aside(move || (base.duration(), base)).await?;
@@ -121,8 +121,8 @@ impl Together {
             }
             let mut layer = match layer {
                 Ok(layer) => layer,
-                Err(failure) => {
-                    tracing::warn!("a layer cannot be opened: {}", failure.message);
+                Err(why) => {
+                    tracing::warn!("a layer is not open: {why:?}");
                     break;
                 }
             };
@@ -138,7 +138,7 @@ impl Together {
                 }
             }
         }
-        let cache = cache.clone();
+        let cache = swarms.cache().to_owned();
         let made = aside(move || Self::made_of(&came, &cache)).await?;
         made.map_err(|e| Trouble::Read(ReadError::Failed(format!("a segment cannot be kept until it is sent: {e}"))))
     }
@@ -186,6 +186,8 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 struct Layer {
     init: (Reader, usize),
     media: (Reader, usize),
+    // It stays open until nobody reads it any more.
+    _swarm: Open,
 }
 
 /// What was read of a layer: its initialization segment, and a media segment.
@@ -196,19 +198,13 @@ struct Read {
 }
 
 impl Layer {
-    async fn open(
-        item: &Arc<Item>,
-        number: usize,
-        peer: &Peer,
-        cache: &Path,
-        patience: Duration,
-    ) -> Result<Self, Failure> {
-        let swarm = item.open(peer, cache).await?;
+    async fn open(item: &Arc<Item>, number: usize, swarms: &Arc<Swarms>, patience: Duration) -> Result<Self, NotOpen> {
+        let swarm = swarms.open(item).await?;
         let reader = |number: usize| {
             let range = item.parts().get(number).map_or(0..0, |part| part.range.clone());
             (swarm.reader(range.start, range.end, patience), (range.end - range.start) as usize)
         };
-        Ok(Self { init: reader(0), media: reader(number) })
+        Ok(Self { init: reader(0), media: reader(number), _swarm: swarm })
     }
 
     async fn read(&mut self, metrics: &Metrics, room: &Room) -> Result<Read, ReadError> {

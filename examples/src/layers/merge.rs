@@ -20,17 +20,28 @@ pub fn merge<'a>(layers: &[Segment<'a>]) -> Result<Segment<'a>, Unreadable> {
     of(base, samples, end)
 }
 
-/// Takes a segment of H.264 apart: the pictures that others are made of, and those that they can do without. Each lasts until the next
-/// one of its layer.
+/// Takes a segment of H.264 apart: the pictures that others are made of, and those that they can do without.
 ///
 /// # Errors
 ///
 /// [`Unreadable`]: it is not H.264, or merged it would not be what it was, for there are gaps between samples.
 pub fn divide<'a>(segment: &Segment<'a>, track: &Track) -> Result<[Segment<'a>; 2], Unreadable> {
     let nal_length = track.nal_length()?;
+    part(segment, |sample| is_needed(sample.data, nal_length))
+}
+
+/// Takes a segment apart: the samples for which this holds, and the others. Each lasts until the next one of its layer.
+///
+/// # Errors
+///
+/// [`Unreadable`]: merged it would not be what it was, for there are gaps between samples.
+pub fn part<'a>(
+    segment: &Segment<'a>,
+    is_below: impl Fn(&Sample<'a>) -> Result<bool, Unreadable>,
+) -> Result<[Segment<'a>; 2], Unreadable> {
     let (mut base, mut more) = (Vec::new(), Vec::new());
     for sample in &segment.samples {
-        (if is_needed(sample.data, nal_length)? { &mut base } else { &mut more }).push(*sample);
+        (if is_below(sample)? { &mut base } else { &mut more }).push(*sample);
     }
     let end = segment.end();
     let layers = [of(segment, base, end)?, of(segment, more, end)?];

@@ -19,6 +19,6 @@ mod track;
 
 pub(crate) use boxes::boxes;
 pub use error::Unreadable;
-pub use merge::{divide, merge};
+pub use merge::{divide, merge, part};
 pub use segment::{Sample, Segment};
 pub use track::Track;

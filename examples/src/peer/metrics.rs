@@ -30,10 +30,10 @@ pub struct Figures {
 
 impl Figures {
     /// Those of a peer and its swarms.
-    pub fn of(peer: &Peer, swarms: &[Swarm]) -> Self {
+    pub fn of<'a>(peer: &Peer, swarms: impl IntoIterator<Item = &'a Swarm>) -> Self {
         let stats = peer.stats();
         let mut figures = Self { udp: (stats.bytes_in, stats.bytes_out), stats, ..Self::default() };
-        swarms.iter().for_each(|swarm| figures.add(&swarm.status()));
+        swarms.into_iter().for_each(|swarm| figures.add(&swarm.status()));
         figures
     }
 
@@ -45,6 +45,14 @@ impl Figures {
             *all += more;
         }
         self.sent += status.uploaded;
+    }
+
+    /// With what swarms counted that are no longer there.
+    pub fn add_earlier(&mut self, earlier: &Self) {
+        for (all, more) in self.received.iter_mut().zip(earlier.received) {
+            *all += more;
+        }
+        self.sent += earlier.sent;
     }
 
     /// Part of the content received that came from peers who were fetching it too.

@@ -18,15 +18,18 @@ use std::{
     net::{SocketAddr, UdpSocket},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use ppsp_core::SwarmMetadata;
-use ppsp_peer_proto::{EndpointConfig, Stats};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use ppsp_peer_proto::{EndpointConfig, Stats, SwarmKey};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     cli::exit::Failure,
@@ -54,10 +57,10 @@ pub struct Peer {
 }
 
 /// Registers the peer that listens at the address at trackers; the flag says whether it has all content.
-pub type StartTrackers = Box<dyn FnOnce(SocketAddr, bool) -> Trackers + Send>;
+pub type StartTrackers = Arc<dyn Fn(SocketAddr, bool) -> Trackers + Send + Sync>;
 
 /// How a swarm finds its peers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// Peers to connect to.
     pub peers: Vec<SocketAddr>,
@@ -125,11 +128,26 @@ impl Peer {
         let origin = sources.origin.take().filter(|_| !store.is_finished());
         let (answer, joined) = oneshot::channel();
         _ = self.commands.send(Command::Join(store, Box::new(sources), answer));
-        let (key, swarm) = joined.await.unwrap_or_else(|_| Err(ended()))?;
+        let swarm = joined.await.unwrap_or_else(|_| Err(ended()))?;
         if let Some(origin) = origin {
-            tokio::spawn(origin::stand_by(origin, Arc::clone(&swarm.0), key, self.commands.downgrade()));
+            let standing_by = tokio::spawn(origin::stand_by(origin, Arc::clone(&swarm.0), self.commands.downgrade()));
+            *lock(&swarm.0.standing_by) = Some(standing_by);
         }
         Ok(swarm)
+    }
+
+    /// Takes part in the swarm no longer. What is held of it is durable when this returns, and its store closed, unless
+    /// somebody still has the swarm or reads it: that fails from now on.
+    pub async fn leave(&self, swarm: Swarm) {
+        let standing_by = lock(&swarm.0.standing_by).take();
+        if let Some(standing_by) = standing_by {
+            standing_by.abort();
+            _ = standing_by.await;
+        }
+        let (answer, left) = oneshot::channel();
+        _ = self.commands.send(Command::Leave(swarm.0.key, answer));
+        drop(swarm);
+        _ = left.await;
     }
 
     /// Says goodbye to peers and trackers, and makes durable what is held; for two seconds at most.
@@ -151,9 +169,12 @@ pub struct Swarm(Arc<Shared>);
 /// What the thread and the readers of a swarm share.
 #[derive(Debug)]
 struct Shared {
+    key: SwarmKey,
     store: FileStore,
     metadata: SwarmMetadata,
     readers: Mutex<Readers>,
+    /// How many there are, of this swarm and all others.
+    reading: Arc<AtomicUsize>,
     /// The readers are elsewhere than the endpoint knows.
     moved: AtomicBool,
     /// Wakes the thread.
@@ -161,6 +182,8 @@ struct Shared {
     /// What comes of the swarm.
     state: watch::Sender<State>,
     status: Mutex<Status>,
+    /// The task that asks its origin.
+    standing_by: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What readers wait for.

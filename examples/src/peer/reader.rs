@@ -1,5 +1,5 @@
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,10 @@ use super::{Shared, State};
 
 /// Most that is read at once: it stays in the processor's cache until it is sent.
 const PIECE: usize = 256 << 10;
+/// Least, where there are many readers.
+const LEAST: usize = 16 << 10;
+/// Of which each has its part: a piece is in memory as long as whoever wanted it does not take it.
+const MEMORY: usize = 8 << 20;
 /// Pieces whose memory is used again; with what is being sent, that is what a reader takes of memory.
 const KEPT: usize = 2;
 /// The endpoint is told after so many bytes that a reader has moved.
@@ -60,6 +64,7 @@ pub struct Reader {
 impl Reader {
     pub(super) fn new(swarm: Arc<Shared>, from: u64, end: u64, patience: Duration) -> Self {
         let id = swarm.readers().add(from, end);
+        swarm.reading.fetch_add(1, Ordering::Relaxed);
         swarm.stir();
         let state = swarm.state.subscribe();
         Self { swarm, state, id, at: from, end, told: from, patience, waited: Duration::ZERO, handed: Vec::new() }
@@ -110,7 +115,7 @@ impl Reader {
             return Ok(None);
         }
         let (store, at) = (self.swarm.store.clone(), self.at);
-        let length = (self.end - at).min(PIECE as u64) as usize;
+        let length = (self.end - at).min(self.piece() as u64) as usize;
         let mut piece = self.memory(length);
         // What the system has at hand needs no other thread. The disk may take its time.
         let piece = match store.read_at_hand(at, &mut piece) {
@@ -138,6 +143,11 @@ impl Reader {
         }
         let chunks = (piece.len() as u64).div_ceil(u64::from(self.swarm.metadata.chunk_size).max(1));
         Ok(Some(Piece { bytes: piece, chunks, waited: std::mem::take(&mut self.waited) }))
+    }
+
+    /// Bytes that are read at once.
+    fn piece(&self) -> usize {
+        (MEMORY / self.swarm.reading.load(Ordering::Relaxed).max(1)).clamp(LEAST, PIECE)
     }
 
     /// Leaves out the rest. Who reads on will do so from its end, where what comes next may still be in time.
@@ -176,6 +186,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.swarm.readers().remove(self.id);
+        self.swarm.reading.fetch_sub(1, Ordering::Relaxed);
         self.swarm.stir();
     }
 }

@@ -5,7 +5,10 @@ use std::{
     future::poll_fn,
     net::{SocketAddr, UdpSocket},
     pin::pin,
-    sync::{Arc, Mutex, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
@@ -38,7 +41,9 @@ const CLOSE_SEND: Duration = Duration::from_millis(300);
 const CLOSE_LEAVE: Duration = Duration::from_millis(1500);
 
 pub(super) enum Command {
-    Join(FileStore, Box<Sources>, oneshot::Sender<Result<(SwarmKey, Swarm), Failure>>),
+    Join(FileStore, Box<Sources>, oneshot::Sender<Result<Swarm, Failure>>),
+    /// Done once what is held is durable.
+    Leave(SwarmKey, oneshot::Sender<()>),
     /// Content from elsewhere.
     Supply {
         swarm: SwarmKey,
@@ -54,6 +59,7 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Join(..) => "Join",
+            Self::Leave(..) => "Leave",
             Self::Supply { .. } => "Supply",
             Self::Close(_) => "Close",
         })
@@ -66,6 +72,8 @@ pub(super) struct Task<'a> {
     joined: HashMap<SwarmKey, Joined>,
     to_do: mpsc::UnboundedReceiver<Command>,
     wake: Arc<Notify>,
+    /// How many readers all swarms have.
+    reading: Arc<AtomicUsize>,
     stats: &'a watch::Sender<Stats>,
 }
 
@@ -110,7 +118,15 @@ impl Task<'_> {
             let addr = socket.local_addr()?;
             let endpoint = Endpoint::new(config, seed, clock.now());
             let driver = Driver::new(endpoint, Socket::new(socket)?, clock);
-            let task = Task { driver, addr, joined: HashMap::new(), to_do, wake: Arc::default(), stats };
+            let task = Task {
+                driver,
+                addr,
+                joined: HashMap::new(),
+                to_do,
+                wake: Arc::default(),
+                reading: Arc::default(),
+                stats,
+            };
             task.drive().await
         });
         if let Err(error) = done {
@@ -128,6 +144,7 @@ impl Task<'_> {
                 biased;
                 command = self.to_do.recv() => match command {
                     Some(Command::Join(store, sources, answer)) => _ = answer.send(self.join(store, *sources)),
+                    Some(Command::Leave(swarm, answer)) => self.leave(swarm, answer),
                     Some(Command::Supply { swarm, first, data, hashes, answer }) => {
                         let now = self.driver.now();
                         _ = answer.send(self.driver.endpoint.supply(now, swarm, first, &data, &hashes));
@@ -154,7 +171,7 @@ impl Task<'_> {
         }
     }
 
-    fn join(&mut self, store: FileStore, sources: Sources) -> Result<(SwarmKey, Swarm), Failure> {
+    fn join(&mut self, store: FileStore, sources: Sources) -> Result<Swarm, Failure> {
         let now = self.driver.now();
         let metadata = store.metadata();
         let mut config = SwarmConfig::new(metadata.clone());
@@ -166,13 +183,16 @@ impl Task<'_> {
         peers.for_each(|addr| book.give(addr, Instant::now()));
         let trackers = sources.trackers.map(|start| start(self.addr, finished));
         let shared = Arc::new(Shared {
+            key,
             metadata,
             store,
             readers: Mutex::new(Readers::default()),
+            reading: Arc::clone(&self.reading),
             moved: AtomicBool::new(false),
             wake: Arc::clone(&self.wake),
             state: watch::Sender::new(State::default()),
             status: Mutex::new(Status::default()),
+            standing_by: Mutex::default(),
         });
         let joined = Joined {
             shared: Arc::clone(&shared),
@@ -187,7 +207,29 @@ impl Task<'_> {
         self.joined.insert(key, joined);
         self.came(key);
         self.follow(key);
-        Ok((key, Swarm(shared)))
+        Ok(Swarm(shared))
+    }
+
+    fn leave(&mut self, key: SwarmKey, answer: oneshot::Sender<()>) {
+        let Some(Joined { shared, trackers, checkpoint, .. }) = self.joined.remove(&key) else { return };
+        let now = self.driver.now();
+        _ = self.driver.endpoint.close(now, key);
+        shared.state.send_modify(|state| state.failed = Some("the swarm was left".to_owned()));
+        if let Some(mut trackers) = trackers {
+            tokio::spawn(async move { trackers.leave(CLOSE_LEAVE).await });
+        }
+        tokio::spawn(async move {
+            if let Some(running) = checkpoint {
+                _ = running.await;
+            }
+            let saving = tokio::task::spawn_blocking(move || {
+                if let Err(error) = shared.store.checkpoint() {
+                    tracing::error!("{error}");
+                }
+            });
+            _ = saving.await;
+            _ = answer.send(());
+        });
     }
 
     fn handle(&mut self, event: Event) {

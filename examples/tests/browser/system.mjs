@@ -178,7 +178,7 @@ async function startsSoon(me, what) {
 async function othersBegin() {
   await Promise.all(facts.peers.map(async (url) => {
     const { swarms } = await json(`${url}/play/${film.id}`);
-    for (const swarm of swarms) fetch(`${url}/${swarm}`).then((answer) => answer.arrayBuffer()).catch(() => undefined);
+    for (const swarm of swarms) fetch(`${url}/content/${film.id}/${swarm}`).then((answer) => answer.arrayBuffer()).catch(() => undefined);
     while ((await held(url)).every((part) => part === 0)) await wait(50);
   }));
 }

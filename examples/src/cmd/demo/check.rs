@@ -26,6 +26,24 @@ use crate::{
 /// Between two looks at what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What has to come of it for a viewer to be content.
+struct Wanted {
+    first_frame: Duration,
+    /// All stalls together.
+    stalled: Duration,
+    /// Of what alice got, in percent.
+    from_peers: u64,
+}
+
+impl Wanted {
+    /// Of programs as people use them; and of those without optimisation, on a machine that does much else.
+    const HERE: Self = if cfg!(debug_assertions) {
+        Self { first_frame: Duration::from_secs(10), stalled: Duration::from_secs(5), from_peers: 10 }
+    } else {
+        Self { first_frame: Duration::from_secs(1), stalled: Duration::ZERO, from_peers: 50 }
+    };
+}
+
 /// What came of it.
 pub(super) struct Outcome {
     /// Where bob was refused.
@@ -141,12 +159,48 @@ fn find(cache: &Path, prefix: &str) -> Option<PathBuf> {
 }
 
 impl Outcome {
+    /// Is that as it should be?
+    pub(super) fn judge(&self) -> Result<(), Failure> {
+        self.judge_by(&Wanted::HERE).map_err(Failure::other)
+    }
+
+    fn judge_by(&self, wanted: &Wanted) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        let first = self.watched.first_frame;
+        if first > wanted.first_frame {
+            let (first, most) = (first.as_secs_f64(), wanted.first_frame.as_secs_f64());
+            wrong.push(format!("the first frame came after {first:.2} s, and {most} s is the most"));
+        }
+        let stalled = self.stalled();
+        if stalled > wanted.stalled {
+            let (count, most) = (self.watched.stalls.len(), wanted.stalled.as_secs_f64());
+            wrong.push(format!(
+                "the picture stood still {count} times, {:.2} s in all, and {most} s is the most",
+                stalled.as_secs_f64()
+            ));
+        }
+        if self.peers_share() < wanted.from_peers {
+            wrong.push(format!("{} % came from peers, and {} % is the least", self.peers_share(), wanted.from_peers));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+    }
+
+    fn stalled(&self) -> Duration {
+        self.watched.stalls.iter().sum()
+    }
+
+    /// Of what alice got, in percent.
+    fn peers_share(&self) -> u64 {
+        let (server, peers) = self.origins;
+        (peers * 100).checked_div(server + peers).unwrap_or(0)
+    }
+
     /// The table.
     pub(super) fn tell(&self, story: &Story<'_>) {
         let out = story.out;
-        let stood = self.watched.stalls.iter().sum::<Duration>().as_secs_f64();
+        let stood = self.stalled().as_secs_f64();
         let all = self.origins.0 + self.origins.1;
-        let share = (self.origins.1 * 100).checked_div(all).unwrap_or(0);
+        let share = self.peers_share();
         let seconds: f64 = story.steps.iter().map(|(_, took)| took.as_secs_f64()).sum();
         let rows = [
             ("bob is refused", self.refused.join(&format!("\n{:20} ", ""))),
@@ -182,5 +236,32 @@ impl Outcome {
                 "seconds": seconds,
             }),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_viewer_wants_no_wait_and_peers_that_give() {
+        let wanted = Wanted { first_frame: Duration::from_secs(1), stalled: Duration::ZERO, from_peers: 50 };
+        let judged = |first_frame: u64, stalls: &[u64], origins| {
+            let watched = Watched {
+                first_frame: Duration::from_millis(first_frame),
+                stalls: stalls.iter().map(|&millis| Duration::from_millis(millis)).collect(),
+                bytes: 0,
+                tracks: vec![],
+            };
+            Outcome { refused: vec![], watched, origins, copies: vec![] }.judge_by(&wanted)
+        };
+        assert_eq!(judged(1000, &[], (50, 50)), Ok(()));
+        let late = judged(1010, &[], (0, 9)).unwrap_err();
+        assert_eq!(late, "the first frame came after 1.01 s, and 1 s is the most");
+        let stood = judged(1, &[20, 30], (0, 9)).unwrap_err();
+        assert_eq!(stood, "the picture stood still 2 times, 0.05 s in all, and 0 s is the most");
+        assert_eq!(judged(1, &[], (51, 49)).unwrap_err(), "49 % came from peers, and 50 % is the least");
+        assert!(judged(1, &[], (0, 0)).is_err());
+        assert_eq!(judged(2000, &[1], (1, 0)).unwrap_err().matches("; ").count(), 2);
     }
 }

@@ -46,9 +46,11 @@ async fn play(args: &DemoArgs, out: &Output, dir: &Path) -> Result<(), Failure> 
     let scene = story.begin(args, dir).await?;
     if args.check() {
         let outcome = scene.check(&mut story).await?;
+        let judged = story.step("that is as a viewer wants it", async { outcome.judge() }).await;
         story.crowd.clear();
+        // What it was like is of more use still where it was not good.
         outcome.tell(&story);
-        return Ok(());
+        return judged;
     }
     scene.invite(&story);
     let failure = story.crowd.watch(out).await;

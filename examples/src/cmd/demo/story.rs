@@ -125,7 +125,7 @@ impl<'a> Story<'a> {
 /// is rarest, so that others are to be had from, too: this one looks at the end of each Representation, until all is there.
 async fn fetch_all(player: Player, content: String) -> Result<(), Failure> {
     let swarms = player.swarms(&content).await?;
-    let paths: Vec<String> = swarms.iter().map(|id| format!("/{id}")).collect();
+    let paths: Vec<String> = swarms.iter().map(|id| format!("/content/{content}/{id}")).collect();
     loop {
         all(paths.iter().map(|path| player.look_at_end(path))).await?;
         if Standing::read(&player.json("/status").await?).has_all(swarms.len()) {

@@ -1,6 +1,6 @@
 //! Asks a web server for ranges of files.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode, header};
@@ -18,10 +18,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_PARTS: usize = 256;
 
 /// A web server with the files of one swarm. Over HTTPS, or over HTTP in clear: whatever it sends is verified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     url: String,
-    http: HttpClient,
+    http: Arc<HttpClient>,
     /// The path of its directory, with a slash at its end.
     path: String,
     parts: Parts,
@@ -54,7 +54,14 @@ impl Origin {
         let uri: http::Uri = url.parse().map_err(|_| HttpError::Url(url.to_owned(), "it does not parse"))?;
         let path = uri.path().to_owned();
         let bandwidth = bandwidth.filter(|&bits| bits > 0);
-        Ok(Self { url: url.to_owned(), http, path, parts, hash_file: hash_file_name(metadata), bandwidth })
+        Ok(Self {
+            url: url.to_owned(),
+            http: Arc::new(http),
+            path,
+            parts,
+            hash_file: hash_file_name(metadata),
+            bandwidth,
+        })
     }
 
     /// Where it is.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use ppsp_core::{ChunkRange, Claim, RangeSet};
-use ppsp_peer_proto::{SupplyError, SwarmKey};
+use ppsp_peer_proto::SupplyError;
 use tokio::{
     sync::{mpsc::WeakUnboundedSender, oneshot},
     time::{MissedTickBehavior, interval},
@@ -57,19 +57,13 @@ pub struct OriginStatus {
 }
 
 /// Stands by until the swarm ends.
-pub(super) async fn stand_by(
-    origin: Origin,
-    swarm: Arc<Shared>,
-    key: SwarmKey,
-    commands: WeakUnboundedSender<Command>,
-) {
+pub(super) async fn stand_by(origin: Origin, swarm: Arc<Shared>, commands: WeakUnboundedSender<Command>) {
     let status = OriginStatus { url: origin.url().to_owned(), trouble: None };
     lock(&swarm.status).origin = Some(status);
     let bandwidth = origin.bandwidth;
     let mut fallback = Fallback {
         origin,
         swarm,
-        key,
         commands,
         lateness: Lateness::new(bandwidth),
         supplied: RangeSet::new(),
@@ -111,7 +105,6 @@ pub(super) async fn stand_by(
 struct Fallback {
     origin: Origin,
     swarm: Arc<Shared>,
-    key: SwarmKey,
     commands: WeakUnboundedSender<Command>,
     lateness: Lateness,
     /// Chunks that came from there.
@@ -184,7 +177,7 @@ impl Fallback {
         let bytes = block.first() * size..length.min((block.last() + 1) * size);
         let data = self.origin.content(bytes).await.map_err(|trouble| Failed::Now(trouble.to_string()))?;
         let (answer, supplied) = oneshot::channel();
-        let command = Command::Supply { swarm: self.key, first: block.first(), data, hashes, answer };
+        let command = Command::Supply { swarm: self.swarm.key, first: block.first(), data, hashes, answer };
         let commands = self.commands.upgrade().ok_or(Failed::Ended)?;
         commands.send(command).map_err(|_| Failed::Ended)?;
         drop(commands);

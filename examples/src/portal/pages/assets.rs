@@ -6,7 +6,7 @@ use axum::{
     extract::Path,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::player;
@@ -41,11 +41,17 @@ pub(super) fn url(name: &str) -> String {
 }
 
 /// `GET /assets/{name}`: for everybody. There is nothing in them that is not in the program's source.
-pub(super) async fn asset(Path(name): Path<String>) -> Response {
+pub(super) async fn asset(Path(name): Path<String>, asked: HeaderMap) -> Response {
     let plain = name.split_once('-').map_or("", |(_, plain)| plain);
     let headers = |kind| [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     if let (PLAYER, Some(script)) = (plain, player::SCRIPT) {
-        return (headers(SCRIPT), script).into_response();
+        // RFC 9110 §12.5.5: whoever keeps the answer for others has to know by what it was chosen.
+        let vary = [(header::VARY, "Accept-Encoding")];
+        return if takes_gzip(&asked) {
+            (headers(SCRIPT), vary, [(header::CONTENT_ENCODING, "gzip")], player::PACKED).into_response()
+        } else {
+            (headers(SCRIPT), vary, script).into_response()
+        };
     }
     match ALL.iter().find(|(known, ..)| *known == plain) {
         // A script that imports another one names it without its version.
@@ -54,6 +60,16 @@ pub(super) async fn asset(Path(name): Path<String>) -> Response {
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// RFC 9110 §12.5.3: is gzip named, and not with a weight of none?
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    let named = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_ok_and(|weight| weight > 0.0)
+    })
 }
 
 fn version() -> &'static str {
@@ -68,9 +84,39 @@ fn version() -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use http_body_util::BodyExt;
     use ppsp_auth::Password;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_player_is_sent_packed_to_who_takes_it_so() {
+        let Some(script) = player::SCRIPT else { return };
+        let get = async |codings: &str| {
+            let asked = HeaderMap::from_iter([(header::ACCEPT_ENCODING, codings.parse().unwrap())]);
+            let (head, body) = asset(Path(format!("0-{PLAYER}")), asked).await.into_parts();
+            assert!(head.headers["vary"] == "Accept-Encoding" && head.headers["content-type"] == SCRIPT);
+            (head.headers.get("content-encoding").cloned(), body.collect().await.unwrap().to_bytes())
+        };
+        assert_eq!(get("br").await, (None, script.into()));
+        let (coding, packed) = get("gzip, br").await;
+        assert_eq!(coding.unwrap(), "gzip");
+        assert!(packed.len() < script.len() / 3, "{} of {} bytes", packed.len(), script.len());
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut read).unwrap();
+        assert!(read == script);
+    }
+
+    #[test]
+    fn who_takes_gzip_says_so() {
+        let takes =
+            |codings: &str| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, codings.parse().unwrap())]));
+        assert!(["gzip", "deflate, GZIP", "br;q=1.0, gzip;q=0.5", "gzip ; q=0.001"].into_iter().all(takes));
+        assert!(!["", "br", "gzip;q=0", "gzip; q=0.000", "gzip;q=x", "identity", "x-gzip"].into_iter().any(takes));
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
 
     /// RFC 8265 §4.2: the script refuses in passwords what all other programs refuse.
     #[test]
