@@ -1,6 +1,6 @@
 //! Which trackers are asked about a swarm, and as whom.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use ppsp_auth::digest::DigestClient;
 use ppsp_core::{Identifier, Link, SwarmMetadata, descriptor::Descriptor};
@@ -22,11 +22,12 @@ use crate::{
 /// The password for trackers, for who is not there to type it. No flag: other users see those.
 const TRACKER_PASSWORD: &str = "PPSP_TRACKER_PASSWORD";
 
-/// A way to trackers that has not been gone yet.
+/// A way to trackers, which can be gone more than once.
+#[derive(Clone)]
 pub(super) struct Joining {
     client: Identifier,
     tiers: Vec<Vec<String>>,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     insecure: bool,
 }
 
@@ -74,7 +75,7 @@ impl Joining {
                 ));
             }
         };
-        Ok(Some(Self { client, tiers, credentials, insecure }))
+        Ok(Some(Self { client, tiers, credentials: Arc::new(credentials), insecure }))
     }
 
     /// By the descriptor of content that a Portal signed: its trackers get tokens that open this content alone.
@@ -94,19 +95,19 @@ impl Joining {
             return Ok(None);
         }
         let credentials = Credentials::tokens(account.clone(), content.to_owned());
-        Ok(Some(Self { client, tiers, credentials, insecure }))
+        Ok(Some(Self { client, tiers, credentials: Arc::new(credentials), insecure }))
     }
 
     /// Registers the peer that listens at this address.
-    pub(super) fn start(self, metadata: &SwarmMetadata, addr: SocketAddr, seeds: bool) -> Trackers {
+    pub(super) fn start(&self, metadata: &SwarmMetadata, addr: SocketAddr, seeds: bool) -> Trackers {
         let membership = Membership {
             swarm: metadata.id.to_string(),
             client: self.client,
             addrs: local_addresses(addr),
             seeds,
-            tiers: self.tiers,
+            tiers: self.tiers.clone(),
         };
-        Trackers::start(membership, self.credentials, self.insecure)
+        Trackers::start(membership, Arc::clone(&self.credentials), self.insecure)
     }
 }
 

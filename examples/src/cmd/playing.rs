@@ -119,7 +119,7 @@ fn connections() -> usize {
 async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Programme, Failure> {
     let given = resolve(&net.peer).await?;
     let mut items = Vec::new();
-    for Source { link, mime, parts, joining, origin, above } in programme.sources {
+    for Source { link, mime, parts, joining, origin, above, .. } in programme.sources {
         if !link.metadata.integrity.is_live() {
             only_static(&link)?;
         }
@@ -136,7 +136,7 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
 
 /// Registers at the trackers once the swarm is open.
 pub(super) fn start_later(joining: Joining, metadata: SwarmMetadata) -> StartTrackers {
-    Box::new(move |addr, complete| joining.start(&metadata, addr, complete))
+    Arc::new(move |addr, complete| joining.start(&metadata, addr, complete))
 }
 
 /// `ppsp` in the user's cache directory (XDG Base Directory Specification).

@@ -235,32 +235,25 @@ impl Gateway {
     /// How the swarms stand, for pages and programs.
     fn status(&self) -> Value {
         let swarms = self.open_swarms().into_iter().map(|(item, swarm)| {
-            let status = swarm.status();
-            let (from_seeds, from_peers) = status.by_kind();
-            let peers = status.peers.iter().map(|(addr, moved)| {
-                json!({
-                    "addr": addr, "up": moved.up, "seed": moved.seed,
-                    "downloaded": moved.downloaded, "uploaded": moved.uploaded,
-                    "download_rate": moved.download_rate, "upload_rate": moved.upload_rate,
-                    "rtt_ms": moved.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
-                })
-            });
             let chunk_size = u64::from(swarm.metadata().chunk_size);
             let held = swarm.store().held();
             let runs = held
                 .runs()
                 .take(MOST_RUNS)
                 .map(|run| json!([run.first() * chunk_size, (run.last() + 1).saturating_mul(chunk_size)]));
-            json!({
-                "swarm": item.id, "name": item.name, "path": item.path(), "length": swarm.length(),
-                "held_bytes": swarm.store().held_bytes(), "held": runs.collect::<Value>(), "reading": swarm.places(),
-                "downloaded": status.downloaded, "uploaded": status.uploaded,
-                "from_seeds": from_seeds, "from_peers": from_peers, "from_origin": status.from_origin,
-                "origin": status.origin.as_ref().map(|origin| json!({ "url": origin.url, "trouble": origin.trouble })),
-                "peers": peers.collect::<Value>(),
-            })
+            let mut shown = item.describe(&swarm.status());
+            shown["length"] = json!(swarm.length());
+            shown["held_bytes"] = json!(swarm.store().held_bytes());
+            shown["held"] = runs.collect();
+            shown["reading"] = json!(swarm.places());
+            shown
         });
-        json!({ "swarms": swarms.collect::<Value>() })
+        let streams = self.stations().into_iter().map(|(item, look)| {
+            let mut shown = item.describe(&look.status);
+            shown["live"] = json!(look.live);
+            shown
+        });
+        json!({ "swarms": swarms.chain(streams).collect::<Value>() })
     }
 }
 

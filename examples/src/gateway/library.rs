@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -11,13 +11,14 @@ use ppsp_core::{
     Link,
     descriptor::{Part, Parts},
 };
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::{
     account::path_part,
     cli::exit::Failure,
-    live::{Listener, Station, Watching},
-    peer::{Peer, Sources, Swarm},
+    live::{Listener, Look, Station, Watching},
+    peer::{Figures, Peer, Sources, Status, Swarm},
     store::{FileStore, Notice, Places},
 };
 
@@ -37,6 +38,8 @@ pub struct Item {
     swarm: OnceCell<Swarm>,
     /// Of a live stream, whoever watches it here.
     station: Mutex<Option<Station>>,
+    /// What was counted by those who watched before.
+    before: Mutex<Figures>,
 }
 
 impl Item {
@@ -59,7 +62,8 @@ impl Item {
             link,
             sources: Mutex::new(Some(sources)),
             swarm: OnceCell::new(),
-            station: Mutex::new(None),
+            station: Mutex::default(),
+            before: Mutex::default(),
         }
     }
 
@@ -69,6 +73,13 @@ impl Item {
             Some(name) => format!("/{}/{}", self.id, path_part(name)),
             None => format!("/{}", self.id),
         }
+    }
+
+    /// As programs read it, with what its peers gave and got.
+    pub(super) fn describe(&self, status: &Status) -> Value {
+        let mut shown = status.to_json();
+        (shown["swarm"], shown["name"], shown["path"]) = (json!(self.id), json!(self.name), json!(self.path()));
+        shown
     }
 
     /// Takes from the same swarm, named by somebody else, of which files it consists, where that is not known yet: a link alone does not
@@ -99,20 +110,29 @@ impl Item {
 
     /// Listens to the live stream; has it watched from now on, or again where it had ended.
     pub(super) fn listen(&self, peer: &Peer, patience: Duration) -> Result<Listener, Failure> {
-        let mut station = self.station.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut station = lock(&self.station);
         if let Some(listener) = station.as_ref().and_then(Station::listen) {
             return Ok(listener);
         }
-        // The peers of the link serve a second time, too; trackers are asked once.
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let peers = sources.as_ref().map_or_else(|| self.link.peers.clone(), |sources| sources.peers.clone());
-        let trackers = sources.as_mut().and_then(|sources| sources.trackers.take());
+        // They serve a second time, too.
+        let sources = lock(&self.sources);
+        let known = |sources: &Sources| (sources.peers.clone(), sources.trackers.clone());
+        let (peers, trackers) = sources.as_ref().map(known).unwrap_or_default();
         let sources = Sources { peers, trackers, ..Sources::default() };
         let watching = Watching { patience, ..Watching::default() };
         let (started, listener) =
             Station::start(peer.another_socket()?, peer.config(), self.link.metadata.clone(), watching, sources)?;
-        *station = Some(started);
+        if let Some(before) = station.replace(started) {
+            lock(&self.before).merge(&before.look().figures.ended());
+        }
         Ok(listener)
+    }
+
+    /// How the live stream stands, where somebody asked for it; counted is what was before as well.
+    pub(super) fn look(&self) -> Option<Look> {
+        let mut look = lock(&self.station).as_ref()?.look();
+        look.figures.merge(&lock(&self.before));
+        Some(look)
     }
 
     /// The files that it consists of, where that is known.
@@ -147,7 +167,7 @@ impl Item {
                 })
             });
             let (store, _) = opening.await.map_err(Failure::other)??;
-            let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+            let sources = lock(&self.sources).take().unwrap_or_default();
             peer.join(store, sources).await
         });
         opening.await
@@ -162,6 +182,10 @@ impl Item {
             _ => id.to_owned(),
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// By the end of the name; what else players find out for themselves.

@@ -85,7 +85,9 @@ impl Metrics {
         let peer = gateway.clone();
         let mut registry = registry_of(move || {
             let swarms: Vec<_> = peer.open_swarms().into_iter().map(|(_, swarm)| swarm).collect();
-            Figures::of(peer.peer(), &swarms)
+            let mut figures = Figures::of(peer.peer(), &swarms);
+            peer.stations().iter().for_each(|(_, look)| figures.merge(&look.figures));
+            figures
         });
         registry.register("ttff_seconds", "From a request to its first byte of content", self.first_byte.clone());
         registry.register("stalls", "Waits of more than half a second after the first byte", self.stalls.clone());

@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use crate::{
     account::path_part,
     cli::exit::Failure,
+    live::Look,
     peer::{Peer, Swarm},
 };
 
@@ -174,6 +175,12 @@ impl Gateway {
 
     fn peer(&self) -> &Peer {
         &self.0.peer
+    }
+
+    /// Live streams that somebody asked for, and how they stand.
+    fn stations(&self) -> Vec<(Arc<Item>, Look)> {
+        let items: Vec<_> = self.items().values().cloned().collect();
+        items.into_iter().filter_map(|item| Some((Arc::clone(&item), item.look()?))).collect()
     }
 
     /// Swarms that somebody asked for.

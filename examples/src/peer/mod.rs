@@ -54,7 +54,7 @@ pub struct Peer {
 }
 
 /// Registers the peer that listens at the address at trackers; the flag says whether it has all content.
-pub type StartTrackers = Box<dyn FnOnce(SocketAddr, bool) -> Trackers + Send>;
+pub type StartTrackers = Arc<dyn Fn(SocketAddr, bool) -> Trackers + Send + Sync>;
 
 /// How a swarm finds its peers.
 #[derive(Default)]

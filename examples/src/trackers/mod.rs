@@ -6,7 +6,7 @@
 mod credentials;
 mod wire;
 
-use std::{collections::BTreeSet, net::SocketAddr, pin::Pin, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use ppsp_core::Identifier;
 pub use ppsp_tracker_proto::Counters;
@@ -82,7 +82,7 @@ enum Command {
 
 impl Trackers {
     /// Registers, and keeps registered. `insecure` allows `http` on loopback.
-    pub fn start(membership: Membership, credentials: Credentials, insecure: bool) -> Self {
+    pub fn start(membership: Membership, credentials: Arc<Credentials>, insecure: bool) -> Self {
         let (commands, to_do) = mpsc::unbounded_channel();
         let (counters, counted) = watch::channel(Counters::default());
         let (tell, told) = mpsc::channel(16);

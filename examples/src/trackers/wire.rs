@@ -24,7 +24,7 @@ pub(super) struct Wire(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     client: Identifier,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     insecure: bool,
     /// By URL.
     clients: Mutex<HashMap<String, Arc<HttpClient>>>,
@@ -51,7 +51,7 @@ pub(super) struct Answer {
 }
 
 impl Wire {
-    pub(super) fn new(client: Identifier, credentials: Credentials, insecure: bool) -> Self {
+    pub(super) fn new(client: Identifier, credentials: Arc<Credentials>, insecure: bool) -> Self {
         let (clients, challenge, trouble) = Default::default();
         Self(Arc::new(Inner { client, credentials, insecure, clients, challenge, trouble }))
     }
@@ -101,7 +101,7 @@ impl Wire {
 
     /// Whether what the Portal gives is all there is to show: then its no is the last word.
     pub(super) fn shows_tokens(&self) -> bool {
-        matches!(self.0.credentials, Credentials::Tokens { .. })
+        matches!(*self.0.credentials, Credentials::Tokens { .. })
     }
 
     /// Says what went wrong.
