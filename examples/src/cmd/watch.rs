@@ -56,6 +56,7 @@ pub(super) async fn run(
     let watching = Watching {
         delay: args.delay.map_or(Watching::DELAY, |span| span.0),
         patience: args.timeout.map_or(Watching::PATIENCE, |span| span.0),
+        window: link.discard_window,
         recording: match &args.record {
             Some(path) => Some(Recording::create(Places::new(path, args.net.state_dir.as_deref()), &link.metadata)?),
             None => None,

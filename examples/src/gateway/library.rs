@@ -119,7 +119,7 @@ impl Item {
         let known = |sources: &Sources| (sources.peers.clone(), sources.trackers.clone());
         let (peers, trackers) = sources.as_ref().map(known).unwrap_or_default();
         let sources = Sources { peers, trackers, ..Sources::default() };
-        let watching = Watching { patience, ..Watching::default() };
+        let watching = Watching { patience, window: self.link.discard_window, ..Watching::default() };
         let (started, listener) =
             Station::start(peer.another_socket()?, peer.config(), self.link.metadata.clone(), watching, sources)?;
         if let Some(before) = station.replace(started) {

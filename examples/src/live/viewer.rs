@@ -31,6 +31,8 @@ pub struct Watching {
     pub delay: Duration,
     /// How long to go on while nothing comes.
     pub patience: Duration,
+    /// Chunks that are kept, in memory: as many as the source keeps, where its link says how many, and no more than are usual.
+    pub window: Option<u64>,
     /// Keeps all that is there.
     pub recording: Option<Recording>,
 }
@@ -44,7 +46,7 @@ impl Watching {
 
 impl Default for Watching {
     fn default() -> Self {
-        Self { delay: Self::DELAY, patience: Self::PATIENCE, recording: None }
+        Self { delay: Self::DELAY, patience: Self::PATIENCE, window: None, recording: None }
     }
 }
 
@@ -105,7 +107,12 @@ impl Viewer {
                 options.config.window = None;
                 Box::new(recording.clone())
             }
-            None => Box::new(WindowStore::new()),
+            None => {
+                // A link comes from a stranger.
+                options.config.window =
+                    options.config.window.map(|usual| watching.window.map_or(usual, |of| of.min(usual)));
+                Box::new(WindowStore::new())
+            }
         };
         let mut peer = LivePeer::open(socket, config, metadata, options, store)?;
         // Nothing, until it is known where the stream is.
