@@ -319,7 +319,7 @@ fn how_a_stream_stands_is_counted_at_both_ends() {
     let place = Place::new();
     let bytes = place.content("bytes", 200 * 1024 + 9);
     let shows = ["--metrics-listen", LOOPBACK];
-    let (mut source, link, mut stdin) = live(&place, &["--metrics-listen", LOOPBACK, "--window", "128KiB"]);
+    let (source, link, mut stdin) = live(&place, &["--metrics-listen", LOOPBACK, "--window", "128KiB"]);
     let at_source = source.last("metrics").unwrap().clone();
     stdin.write_all(&bytes[..100 * 1024]).unwrap();
     let (mut viewer, _) = watch(&place, &link, None, &["-o", "seen", "--record", "kept", shows[0], shows[1]]);
@@ -356,6 +356,27 @@ fn how_a_stream_stands_is_counted_at_both_ends() {
     let (code, stderr) = viewer.end();
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(ask(&path_and_addr(&at_source).0, "/elsewhere", "").0.split(' ').nth(1), Some("404"));
+}
+
+#[test]
+fn two_sources_with_one_key_are_told() {
+    let place = Place::new();
+    place.run(["key", "new", "-o", "key"]).succeeded();
+    // What keeps a second source away is the file: a copy of it is another one.
+    fs::copy(place.path("key"), place.path("copy")).unwrap();
+    let (_first, link, mut one) = live(&place, &["--key", "key"]);
+    let (second, same, mut other) = live(&place, &["--key", "copy"]);
+    assert_eq!(link.split('?').next(), same.split('?').next());
+    let addr = second.last("listening").unwrap()["addr"].as_str().unwrap();
+    let args = ["get", &link, "--peer", addr, "--listen", LOOPBACK, "-o", "seen", "--metrics-listen", LOOPBACK];
+    let mut viewer = place.start(args);
+    let metrics = viewer.event("metrics");
+    one.write_all(&[1; 64 * 1024]).unwrap();
+    other.write_all(&[2; 64 * 1024]).unwrap();
+    let warned = viewer.event("warning")["message"].as_str().unwrap().to_owned();
+    assert!(warned.contains("two sources"), "{warned}");
+    status_of(&metrics, |swarm| swarm["live"]["two_sources"] == true);
+    assert_eq!(count(&counters_of(&metrics), "ppsp_live_two_sources"), 1.0);
 }
 
 /// Bytes that a process has in memory.
@@ -400,8 +421,9 @@ impl Shown {
     /// Waits until so many bytes have been shown or left out.
     fn wait(&self, wanted: u64) {
         let (bytes, more) = &*self.bytes;
-        let (_, waited) = more.wait_timeout_while(bytes.lock().unwrap(), PATIENCE, |bytes| *bytes < wanted).unwrap();
-        assert!(!waited.timed_out(), "the viewer stands still");
+        let held = bytes.lock().unwrap();
+        let waited = more.wait_timeout_while(held, PATIENCE, |bytes| *bytes < wanted).unwrap();
+        assert!(!waited.1.timed_out(), "the viewer stands still");
     }
 }
 
@@ -518,13 +540,20 @@ fn what_cannot_be_is_said() {
     get(&[]).failed(2, &["no end", "--record"]);
     get(&["-o", "-", "--json"]).failed(2, &["--json"]);
     get(&["-o", "bytes"]).failed(1, &["bytes", "not written over"]);
+    // A port that is taken leaves nothing in the way of the next try.
+    let taken = std::net::UdpSocket::bind(LOOPBACK).unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    place.run(["get", &link, "--record", "new", "-o", "new.ts", "--listen", &listen]).failed(3, &["uses this port"]);
+    place.run(["live", "bytes", "--record", "new", "--listen", &listen]).failed(3, &["uses this port"]);
+    assert!(!["new", "new.ts", "new.part", "new.ppsp-tree"].iter().any(|name| place.exists(name)));
     get(&["-o", "new", "--publish"]).failed(2, &["--publish", "--record"]);
     get(&["--record", "new", "--publish"]).failed(4, &["nobody is signed in", "ppsp login"]);
     assert!(!place.exists("new.part"));
     let no_key = format!("ppsp:{}?cp=3&ia=127.0.0.1:9", "00".repeat(33));
-    place.run(["get", &no_key, "-o", "new"]).failed(2, &["no public key"]);
+    place.run(["get", &no_key, "-o", "new", "--record", "kept"]).failed(2, &["no public key"]);
+    assert!(!place.exists("new") && !place.exists("kept.part"));
     get(&["--record", "bytes"]).failed(1, &["bytes", "not written over"]);
-    get(&["-o", "new", "--timeout", "1s"]).failed(3, &["no peer answered"]);
+    get(&["-o", "nobody.ts", "--timeout", "1s"]).failed(3, &["no peer answered"]);
     let (_seed, file) = place.seed("bytes", &[]);
     place.run(["get", &file, "-o", "other", "--record", "x"]).failed(2, &["--record", "live streams"]);
     place.run(["verify", "bytes", &link]).failed(2, &["live"]);
@@ -552,6 +581,7 @@ fn a_clock_that_is_hours_off_is_told_from_silence() {
             }
         })
     });
-    let got = place.run(["get", &link.to_string(), "-o", "x", "--listen", LOOPBACK, "--timeout", "2s"]);
+    let got = place.run(["get", &link.to_string(), "--record", "x", "--listen", LOOPBACK, "--timeout", "2s"]);
     got.failed(3, &["clock of this machine", "UTC"]);
+    assert!(!place.exists("x") && !place.exists("x.part"), "nothing was there to record");
 }

@@ -50,10 +50,10 @@ const QUEUE: usize = 1024;
 const AT_ONCE: usize = 64;
 /// After so long without a byte that is said.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Viewers are a few seconds behind: so long they can fetch the rest, but no longer than somebody is connected. Who lost the connection
-/// has a few seconds to come back.
+/// Viewers are a few seconds behind: so long they can fetch the rest, but no longer than somebody is connected. Who was connected to a
+/// source that was killed before notices that after eight seconds, and calls this one.
 const LINGER: Duration = Duration::from_secs(30);
-const ALONE: Duration = Duration::from_secs(5);
+const ALONE: Duration = Duration::from_secs(15);
 
 /// `ppsp live`.
 pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure> {

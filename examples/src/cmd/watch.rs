@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ppsp_core::{IntegrityMethod, Link};
+use ppsp_core::{IntegrityMethod, Link, signature::PublicKey};
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -52,6 +52,15 @@ pub(super) async fn run(
             "the link is to a live stream where each chunk is signed; this ppsp fetches streams with signed trees only",
         ));
     }
+    // What cannot be is better known before files are made.
+    PublicKey::parse(link.metadata.id.as_bytes())
+        .map_err(|e| Failure::usage(format!("the link is to no live stream: its swarm ID is no public key: {e}")))?;
+    let socket = match args.listen {
+        Some(listen) => bind(listen.0, 1)?,
+        None => bind_any(0, 1)?,
+    };
+    let socket = socket.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
+    let shown = metrics::show(args.metrics_listen, out).await?;
     let mut sink = Sink::open(args, out)?;
     let watching = Watching {
         delay: args.delay.map_or(Watching::DELAY, |span| span.0),
@@ -63,12 +72,6 @@ pub(super) async fn run(
         },
     };
     let recording = watching.recording.clone();
-    let socket = match args.listen {
-        Some(listen) => bind(listen.0, 1)?,
-        None => bind_any(0, 1)?,
-    };
-    let socket = socket.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
-    let shown = metrics::show(args.metrics_listen, out).await?;
     let mut viewer = Viewer::open(socket, endpoint_config(&args.net, false), &link.metadata, watching)?;
     let addr = viewer.peer().addr().map_err(Failure::network)?;
     viewer.peer().give_peers(peers);
