@@ -81,6 +81,10 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
     link.name = args.input.file_name().and_then(|name| name.to_str()).filter(|&name| name != "-").map(str::to_owned);
     link.trackers.clone_from(&args.net.tracker);
     link.discard_window = Some(window);
+    let recording = match &args.record {
+        Some(path) => Some(Recording::create(Places::new(path, args.net.state_dir.as_deref()), &metadata)?),
+        None => None,
+    };
     let entered = signals.unless(enter(&args, &link, out)).await?;
     let joining = async {
         match &entered {
@@ -90,10 +94,6 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
     };
     let joining = signals.unless(joining).await?;
     let shown = metrics::show(args.metrics_listen, out).await?;
-    let recording = match &args.record {
-        Some(path) => Some(Recording::create(Places::new(path, args.net.state_dir.as_deref()), &metadata)?),
-        None => None,
-    };
     let store: Box<dyn ContentStore> = match &recording {
         Some(recording) => {
             recording.begin(first);
