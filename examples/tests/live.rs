@@ -443,7 +443,7 @@ fn memory_does_not_grow_with_the_stream() {
     let place = Place::new();
     let (source, link, mut stdin) = live(&place, &["--window", "16MiB"]);
     let mut viewer = Shown::start(
-        place.command(["get", &link, "-o", "-", "--listen", LOOPBACK, "--pex", "off", "--delay", "500ms"]),
+        place.command(["get", &link, "-o", "-", "--listen", LOOPBACK, "--pex", "off", "--delay", "300ms"]),
     );
     let mut piece = place.content("piece", PIECE);
     // What was there before it tuned in it does not show.
