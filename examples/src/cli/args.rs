@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use ppsp_auth::UserName;
 use ppsp_core::{ChunkAddressing, HashAlg};
 
-use super::units::{HostPort, Listen, Moment, Rate, SeedAfter, Size, Span, from_toml};
+use super::units::{Extent, HostPort, Listen, Moment, Rate, SeedAfter, Size, Span, from_toml};
 use crate::{http::Pin, portal::names::EVERYONE};
 
 const EXIT_CODES: &str = "\
@@ -244,6 +244,10 @@ pub struct GetArgs {
     /// content: its link is printed
     #[arg(long, env = set("PPSP_RECORD"), value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Of a live stream that is recorded whole: put it into the catalogue in the place of the live one, and share it until Ctrl-C
+    #[arg(long, env = set("PPSP_PUBLISH"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", hide_possible_values = true, value_name = "BOOL")]
+    pub publish: Option<bool>,
     /// Of a live stream: how far behind the source it is shown, so that what is late has time to come [default: 3s]
     #[arg(long, env = set("PPSP_DELAY"), value_name = "TIME")]
     pub delay: Option<Span>,
@@ -275,18 +279,36 @@ pub struct LiveArgs {
     /// [default: live.key in ppsp in the user's state directory, ~/.local/state, or in --state-dir; made if it is not there]
     #[arg(long, env = set("PPSP_KEY"), value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Chunks under a signature, a power of two: fewer come sooner and cost more [default: 32]
-    #[arg(long, env = set("PPSP_CHUNKS_PER_SIGNATURE"), value_name = "NUMBER")]
+    /// Chunks under a signature, a power of two: fewer come sooner and cost more [default: 32, or what --latency says]
+    #[arg(long, env = set("PPSP_CHUNKS_PER_SIGNATURE"), value_name = "NUMBER", conflicts_with = "latency")]
     pub chunks_per_signature: Option<u32>,
-    /// How much of the stream is kept, in memory, for viewers who are behind [default: 64MiB]
-    #[arg(long, env = set("PPSP_WINDOW"), value_name = "SIZE")]
-    pub window: Option<Size>,
+    /// How fast the stream comes, for what else is said in time: 4Mbit/s
+    #[arg(long, env = set("PPSP_BITRATE"), value_name = "RATE")]
+    pub bitrate: Option<Rate>,
+    /// How long a chunk may wait for its signature: with --bitrate it chooses how many chunks are under one
+    #[arg(long, env = set("PPSP_LATENCY"), value_name = "TIME", requires = "bitrate")]
+    pub latency: Option<Span>,
+    /// How much of the stream is kept, in memory, for viewers who are behind: a size, or with --bitrate a time such as 10min [default:
+    /// 64MiB]
+    #[arg(long, env = set("PPSP_WINDOW"), value_name = "SIZE|TIME")]
+    pub window: Option<Extent>,
+    /// Keep all that is broadcast in this file. Where that is the whole stream it is on-demand content once it has ended: its link is
+    /// printed, and where the channel is in a catalogue it takes its place there
+    #[arg(long, env = set("PPSP_RECORD"), value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Chunk addressing: bin32, bin64, range32, range64 or byte64. With 32 bits a channel ends after 4 TiB [default: range64]
     #[arg(long, env = set("PPSP_ADDRESSING"), value_name = "NAME")]
     pub addressing: Option<AddressingName>,
     /// UDP address and port to listen on [default: port 6778 of all addresses, if it is free; else any free port]
     #[arg(short, long, env = set("PPSP_LISTEN"), value_name = "ADDR")]
     pub listen: Option<Listen>,
+    /// TCP address and port to serve counters for Prometheus on, at /metrics, and how the stream stands, at /status, without TLS
+    /// [default: nowhere]
+    #[arg(long, env = set("PPSP_METRICS_LISTEN"), value_name = "ADDR")]
+    pub metrics_listen: Option<Listen>,
+    /// The entry in the catalogue of a Portal, with --portal or --title.
+    #[command(flatten)]
+    pub entry: EntryArgs,
     /// The network.
     #[command(flatten)]
     pub net: NetArgs,
@@ -411,9 +433,9 @@ pub struct CatalogueArgs {
     pub at: PortalAt,
 }
 
-/// Flags of `publish`.
+/// How content enters the catalogue of a Portal, and who enters it.
 #[derive(Args, Clone, Debug)]
-pub struct PublishArgs {
+pub struct EntryArgs {
     /// Where.
     #[command(flatten)]
     pub at: PortalAt,
@@ -429,6 +451,17 @@ pub struct PublishArgs {
     /// Its group in the catalogue [default: videos]
     #[arg(long, env = set("PPSP_GROUP"), value_name = "NAME")]
     pub group: Option<String>,
+    /// Who may watch it: everyone, a user, or group:NAME; may be given more than once [default: as the rules of the group say]
+    #[arg(long, env = set("PPSP_ALLOW"), value_name = "WHO", value_delimiter = ',')]
+    pub allow: Vec<Who>,
+}
+
+/// Flags of `publish`.
+#[derive(Args, Clone, Debug)]
+pub struct PublishArgs {
+    /// The entry in the catalogue.
+    #[command(flatten)]
+    pub entry: EntryArgs,
     /// The file is the manifest of a DASH set (MPD): each of its Representations gets a swarm. Where the segments are files of their
     /// own, they are joined in .ppsp beside the manifest
     #[arg(long, env = set("PPSP_DASH"), value_parser = BoolishValueParser::new(), num_args = 0..=1, require_equals = true,
@@ -438,9 +471,6 @@ pub struct PublishArgs {
     /// from there, verified like all else. A file with hashes is written beside FILE, and belongs there too
     #[arg(long, env = set("PPSP_ORIGIN"), value_name = "URL")]
     pub origin: Option<String>,
-    /// Who may watch it: everyone, a user, or group:NAME; may be given more than once [default: as the rules of the group say]
-    #[arg(long, env = set("PPSP_ALLOW"), value_name = "WHO", value_delimiter = ',')]
-    pub allow: Vec<Who>,
     /// How it is shared.
     #[command(flatten)]
     pub seed: SeedArgs,

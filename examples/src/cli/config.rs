@@ -43,6 +43,7 @@ pub struct ConfigFile {
     metrics_listen: Option<Listen>,
     output: Option<std::path::PathBuf>,
     record: Option<std::path::PathBuf>,
+    publish: Option<bool>,
     delay: Option<Span>,
     seed_after: Option<SeedAfter>,
     timeout: Option<Span>,
@@ -101,6 +102,7 @@ impl ConfigFile {
         args.representation = args.representation.take().or(self.representation.take());
         args.output = args.output.take().or(self.output.take());
         args.record = args.record.take().or(self.record.take());
+        args.publish = args.publish.or(self.publish);
         args.delay = args.delay.or(self.delay);
         args.seed_after = args.seed_after.or(self.seed_after);
         args.metrics_listen = args.metrics_listen.or(self.metrics_listen);
@@ -111,6 +113,11 @@ impl ConfigFile {
 
     /// Fills in what neither flag nor environment says.
     pub fn fill_live(self, args: &mut LiveArgs) {
+        // That the channel is to be in a catalogue is for no file to say.
+        if args.entry.title.is_some() {
+            self.fill_portal(&mut args.entry.at);
+        }
+        args.metrics_listen = args.metrics_listen.or(self.metrics_listen);
         args.addressing = args.addressing.or(self.addressing);
         args.listen = args.listen.or(self.listen);
         self.fill_net(&mut args.net);
@@ -207,8 +214,10 @@ pub const DEFAULTS: &str = r#"# Settings of ppsp, for 'ppsp --config FILE' or PP
 # Go on sharing once a download is complete: false, true (until Ctrl-C) or a time such as "10m".
 #seed-after = false
 
-# File that 'ppsp get' keeps a live stream in, beside what it shows. Without it: nowhere.
+# File that 'ppsp get' keeps a live stream in, beside what it shows. Without it: nowhere. Where all of a stream is recorded: put it
+# into the catalogue in the place of the live one.
 #record = "show.ts"
+#publish = false
 
 # How far behind its source 'ppsp get' shows a live stream.
 #delay = "3s"

@@ -177,6 +177,23 @@ impl Output {
         self.detail(format_args!("peer {addr} is up"));
     }
 
+    /// A tracker took the registration.
+    pub fn registered(&self, tracker: &str, peer_id: &str, reflexive: Option<SocketAddr>) {
+        let peer_id = one_line(peer_id);
+        self.event("registered", &json!({ "tracker": tracker, "peer_id": peer_id, "reflexive": reflexive }));
+        self.detail(format_args!("registered at {tracker} as {peer_id}"));
+    }
+
+    /// A tracker is of no help. `again`: as the one before.
+    pub fn tracker_failed(&self, tracker: &str, why: &str, again: bool) {
+        let (tracker, why) = (one_line(tracker), one_line(why));
+        self.event("tracker_failed", &json!({ "tracker": tracker, "why": why }));
+        // Once in a row is enough for people.
+        if !again {
+            self.say(format_args!("tracker {tracker}: {why}"));
+        }
+    }
+
     /// A peer is gone: why, in a word for programs and in words for people.
     pub fn peer_down(&self, addr: SocketAddr, reason: &str, words: &str) {
         self.event("peer", &json!({ "addr": addr, "state": "down", "reason": reason }));

@@ -18,6 +18,15 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Span(pub Duration);
 
+/// How much of a stream: a size, or a time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// So many bytes.
+    Size(u64),
+    /// So long.
+    Span(Duration),
+}
+
 /// A moment: a date, a date with a time of day in UTC, or a span from now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Moment(SystemTime);
@@ -123,6 +132,17 @@ impl FromStr for Span {
             _ => return Err(format!("'{unit}' is not a unit of time: {help}")),
         };
         Duration::try_from_secs_f64(number * factor).map(Self).map_err(|_| format!("'{text}' is too long"))
+    }
+}
+
+impl FromStr for Extent {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size = text.parse::<Size>().map(|size| Self::Size(size.0));
+        let extent = size.or_else(|_| text.parse::<Span>().map(|span| Self::Span(span.0)));
+        extent.map_err(|_| {
+            format!("'{text}' is neither a size nor a time: write it with its unit, for example 64MiB, 90s or 10min")
+        })
     }
 }
 
@@ -250,6 +270,10 @@ mod tests {
         assert_eq!("90s".parse(), Ok(Span(Duration::from_secs(90))));
         assert_eq!("1.5m".parse(), Ok(Span(Duration::from_secs(90))));
         assert!("90".parse::<Span>().is_err());
+        assert_eq!("4096".parse(), Ok(Extent::Size(4096)));
+        assert_eq!("64MiB".parse(), Ok(Extent::Size(64 << 20)));
+        assert_eq!("10min".parse(), Ok(Extent::Span(Duration::from_secs(600))));
+        assert!("10 minutes".parse::<Extent>().unwrap_err().contains("10min"));
         assert_eq!("true".parse(), Ok(SeedAfter::Forever));
         assert_eq!("2h".parse(), Ok(SeedAfter::For(Duration::from_secs(7200))));
     }

@@ -30,6 +30,27 @@ struct Rule {
     until: Option<u64>,
 }
 
+/// All rules about something.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rules {
+    policies: Vec<Rule>,
+}
+
+impl Rules {
+    /// Those about content, or about `group:NAME`.
+    pub(super) async fn about(account: &Account, about: &str) -> Result<Self, AccountError> {
+        account.get(&place(about)).await
+    }
+
+    /// Has them hold for this content, too.
+    pub(super) async fn copy_to(&self, account: &Account, content: &str) -> Result<(), AccountError> {
+        for rule in &self.policies {
+            account.ask::<Value>(Method::PUT, &place(content), Some(json!(rule))).await?;
+        }
+        Ok(())
+    }
+}
+
 /// `ppsp content`.
 pub(super) async fn run(mut command: ContentCommand, out: &Output) -> Result<(), Failure> {
     let account = account(command.at())?;
@@ -43,17 +64,13 @@ pub(super) async fn run(mut command: ContentCommand, out: &Output) -> Result<(),
         ContentCommand::Allow(rule) => set(&account, &rule, "allow", out).await?,
         ContentCommand::Deny(rule) => set(&account, &rule, "deny", out).await?,
         ContentCommand::Rules { about, .. } => {
-            #[derive(Deserialize)]
-            struct List {
-                policies: Vec<Rule>,
-            }
-            let list: List = account.get(&place(&about)).await?;
+            let rules = Rules::about(&account, &about).await?;
             let row = |rule: &Rule| {
                 let who = rule.user.clone().or_else(|| rule.group.as_ref().map(|group| format!("group:{group}")));
                 let when = |at: Option<u64>| at.map(table::time).unwrap_or_default();
                 (json!(rule), [who.unwrap_or_default(), rule.effect.clone(), when(rule.from), when(rule.until)])
             };
-            let rows: Vec<_> = list.policies.iter().map(row).collect();
+            let rows: Vec<_> = rules.policies.iter().map(row).collect();
             table::show(out, "rule", ["WHO", "MAY", "FROM", "UNTIL"], &rows);
         }
         ContentCommand::Forget { about, who, .. } => {

@@ -7,6 +7,8 @@ use ppsp_core::Link;
 use serde_json::json;
 
 use super::{
+    at_portal::account,
+    entry::Succession,
     metrics, only_static,
     opening::watched,
     seed::tell_opened,
@@ -16,6 +18,7 @@ use super::{
     watch,
 };
 use crate::{
+    account::Account,
     cli::{args::GetArgs, exit::Failure, output::Output, units::SeedAfter},
     store::{FileStore, Places},
 };
@@ -25,7 +28,7 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// `ppsp get`.
 pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let Source { link, joining, .. } = signals
+    let Source { link, joining, content, .. } = signals
         .unless(Source::find(&args.link, args.representation.as_deref(), &args.at, &args.net, Some(out)))
         .await?;
     if link.metadata.integrity.is_live() {
@@ -34,12 +37,16 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
         if peers.is_empty() && joining.is_none() {
             return Err(nobody_to_ask());
         }
-        return watch::run(&args, &link, &peers, joining, out, &mut signals).await;
+        let succession = match args.publish.unwrap_or(false) {
+            true => Some(signals.unless(succession(&args, &link, content)).await?),
+            false => None,
+        };
+        return watch::run(&args, &link, &peers, joining, succession, out, &mut signals).await;
     }
     only_static(&link)?;
-    if args.record.is_some() || args.delay.is_some() {
+    if args.record.is_some() || args.delay.is_some() || args.publish.unwrap_or(false) {
         return Err(Failure::usage(
-            "--record and --delay are for live streams; this link is to a file, which --output names",
+            "--record, --publish and --delay are for live streams; this link is to a file, which --output names",
         ));
     }
     let path = output_path(args.output.as_deref(), &link)?;
@@ -100,6 +107,20 @@ pub(super) async fn run(args: GetArgs, out: &mut Output) -> Result<(), Failure> 
     session.out.say("serving until Ctrl-C");
     session.run(Goal::Serve { until }).await?;
     session.close().await
+}
+
+/// What a recording becomes in the catalogue. That it cannot is better known before hours of recording.
+async fn succession(args: &GetArgs, link: &Link, content: Option<(Account, String)>) -> Result<Succession, Failure> {
+    let Some(path) = &args.record else {
+        return Err(Failure::usage("--publish: what is to be published is recorded; name a file with --record"));
+    };
+    match content {
+        Some((account, id)) => Succession::of_content(account, &id).await,
+        None => {
+            let name = link.name.clone().or_else(|| Some(path.file_name()?.to_str()?.to_owned()));
+            Succession::of_link(account(&args.at)?, name.unwrap_or_default()).await
+        }
+    }
 }
 
 /// Where to write to: a file, a directory, or nothing was said.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use ppsp_core::{
-    ChunkAddressing, Link, SwarmMetadata, WindowStore,
-    live::{DEFAULT_CHUNKS_PER_SIGNATURE, LiveConfig, LiveSource},
+    ChunkAddressing, ContentStore, Link, SwarmMetadata, Tree, WindowStore,
+    descriptor::Descriptor,
+    live::{DEFAULT_CHUNKS_PER_SIGNATURE, LiveConfig, LiveSource, chunks_per_signature},
     signature::{PrivateKey, Signer},
 };
 use ppsp_peer_proto::LiveOptions;
@@ -18,18 +19,27 @@ use serde_json::json;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use super::{
+    entry::{Entered, Entry, publisher},
     key,
     membership::{Joining, check_flags},
+    metrics::{self, Shown},
+    recorded,
     seed::DEFAULT_PORT,
     serving::make_dir,
     session::{TICK, bind, bind_any, endpoint_config, resolve},
     signals::Signals,
-    watch::tell,
+    watch::{show, tell},
 };
 use crate::{
-    cli::{args::LiveArgs, exit::Failure, output::Output, units},
+    cli::{
+        args::LiveArgs,
+        exit::Failure,
+        output::Output,
+        units::{self, Extent, SeedAfter},
+    },
     live::{LivePeer, Place},
     net::local_addresses,
+    store::{Places, Recording},
 };
 
 /// Bytes of a stream that are kept, and chunks under a signature at least in them.
@@ -40,8 +50,10 @@ const QUEUE: usize = 1024;
 const AT_ONCE: usize = 64;
 /// After so long without a byte that is said.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Viewers are a few seconds behind: so long they can fetch the rest.
+/// Viewers are a few seconds behind: so long they can fetch the rest, but no longer than somebody is connected. Who was connected to a
+/// source that was killed before notices that after eight seconds, and calls this one.
 const LINGER: Duration = Duration::from_secs(30);
+const ALONE: Duration = Duration::from_secs(15);
 
 /// `ppsp live`.
 pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure> {
@@ -51,7 +63,7 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
     let (path, key) = key_of(&args, out)?;
     let mut metadata = SwarmMetadata::of_key(key.public_key());
     metadata.addressing = args.addressing.map_or(ChunkAddressing::Range64, |name| name.0);
-    let per_signature = args.chunks_per_signature.unwrap_or(DEFAULT_CHUNKS_PER_SIGNATURE);
+    let per_signature = per_signature(&args, &metadata);
     let window = window(&args, &metadata, per_signature)?;
     let source =
         LiveSource::new(&metadata, Default::default(), per_signature, Box::new(key)).map_err(Failure::usage)?;
@@ -69,13 +81,32 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
     link.name = args.input.file_name().and_then(|name| name.to_str()).filter(|&name| name != "-").map(str::to_owned);
     link.trackers.clone_from(&args.net.tracker);
     link.discard_window = Some(window);
-    let joining = signals.unless(Joining::of_link(&args.net, &link, Some(out))).await?;
+    let recording = match &args.record {
+        Some(path) => Some(Recording::create(Places::new(path, args.net.state_dir.as_deref()), &metadata)?),
+        None => None,
+    };
+    let entered = signals.unless(enter(&args, &link, out)).await?;
+    let joining = async {
+        match &entered {
+            Some((_, entered)) => entered.joining(&args.net, out).await,
+            None => Joining::of_link(&args.net, &link, Some(out)).await,
+        }
+    };
+    let joining = signals.unless(joining).await?;
+    let shown = metrics::show(args.metrics_listen, out).await?;
+    let store: Box<dyn ContentStore> = match &recording {
+        Some(recording) => {
+            recording.begin(first);
+            Box::new(recording.clone())
+        }
+        None => Box::new(WindowStore::new()),
+    };
     let mut options = LiveOptions::default();
     options.config = LiveConfig::default();
     options.config.window = Some(window);
     options.source = Some(source);
     let config = endpoint_config(&args.net, true);
-    let mut peer = LivePeer::open(socket, config, &metadata, options, Box::new(WindowStore::new()))?;
+    let mut peer = LivePeer::open(socket, config, &metadata, options, store)?;
     let addr = peer.addr().map_err(Failure::network)?;
     peer.give_peers(&peers);
     if let Some(joining) = joining {
@@ -90,13 +121,48 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
     out.say("on the air until the input ends, or Ctrl-C");
     let per_signature = u64::from(per_signature);
     let chunks = read(input, metadata.chunk_size as usize)?;
-    let mut broadcast = Broadcast { peer, place, out, next: first, first, per_signature, bytes: 0 };
+    let mut broadcast =
+        Broadcast { peer, place, out, shown, recording, next: first, first, per_signature, bytes: 0, tree: None };
     let done = broadcast.run(chunks, &mut signals).await;
-    let Broadcast { mut peer, place, .. } = broadcast;
+    let Broadcast { mut peer, place, tree, recording, .. } = broadcast;
     peer.close().await;
+    drop(peer);
     out.clear();
-    place.leave()?;
-    done
+    let left = place.leave();
+    // Whatever ended it: what was recorded is kept.
+    let kept = match (recording, &args.record) {
+        (Some(recording), Some(path)) => {
+            let recorded = recording.finish(tree.as_ref())?;
+            recorded::tell(path, &recorded, out);
+            recorded.whole.is_some().then_some(path)
+        }
+        _ => None,
+    };
+    done.and(left)?;
+    match (kept, entered) {
+        (Some(path), entered) => {
+            let succession = entered.map(|(entry, entered)| entered.succession(&entry));
+            recorded::share(path, addr, &args.net, succession.as_ref(), SeedAfter::No, out, &mut signals).await
+        }
+        // The channel stands in the catalogue while it is on the air.
+        (None, Some((_, entered))) => signals.unless(entered.remove(out)).await,
+        (None, None) => Ok(()),
+    }
+}
+
+/// Puts the channel into the catalogue, where that was asked for.
+async fn enter(args: &LiveArgs, link: &Link, out: &Output) -> Result<Option<(Entry, Entered)>, Failure> {
+    if args.entry.title.is_none() && args.entry.at.portal.is_none() {
+        return Ok(None);
+    }
+    let account = publisher(&args.entry, &args.net, args.input.as_os_str() != "-", out).await?;
+    let title = args.entry.title.clone().or_else(|| link.name.clone()).unwrap_or_else(|| "Live".to_owned());
+    let name = link.name.clone().unwrap_or_else(|| format!("{title}.ts"));
+    let mut descriptor = Descriptor::of_file(&title, &name, "video/mp2t", &link.metadata);
+    descriptor.set_swarm("file", &link.metadata, link.discard_window);
+    let entry = Entry::new(&args.entry, title, "play");
+    let entered = entry.enter(&account, &args.net, descriptor, out).await?;
+    Ok(Some((entry, entered)))
 }
 
 /// A source on the air.
@@ -104,11 +170,16 @@ struct Broadcast<'a> {
     peer: LivePeer,
     place: Place,
     out: &'a mut Output,
+    /// Where counters are shown.
+    shown: Option<Shown>,
+    recording: Option<Recording>,
     /// The chunk that comes next, and the one that came first.
     next: u64,
     first: u64,
     per_signature: u64,
     bytes: u64,
+    /// Of the whole stream, once it has ended.
+    tree: Option<Tree>,
 }
 
 type Chunks = mpsc::Receiver<io::Result<Vec<u8>>>;
@@ -118,7 +189,7 @@ impl Broadcast<'_> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let started = Instant::now();
-        let (mut kept, mut silent) = (started, false);
+        let (mut kept, mut silent, mut connected) = (started, false, started);
         let mut waiting = Vec::with_capacity(AT_ONCE);
         // When the stream ended, and why.
         let mut ended: Option<(Instant, Result<(), Failure>)> = None;
@@ -132,7 +203,9 @@ impl Broadcast<'_> {
                 }
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    self.tell();
+                    if self.tell() > 0 {
+                        connected = now;
+                    }
                     if now.duration_since(kept) >= Duration::from_secs(1) {
                         kept = now;
                         self.place.keep();
@@ -141,8 +214,11 @@ impl Broadcast<'_> {
                         silent = true;
                         self.out.warn("nothing has come from the input yet");
                     }
-                    if let Some((since, done)) = &ended && now.duration_since(*since) >= LINGER {
-                        return done.clone();
+                    if let Some((since, done)) = &ended {
+                        let alone = now.duration_since(connected.max(*since)) >= ALONE;
+                        if alone || now.duration_since(*since) >= LINGER {
+                            return done.clone();
+                        }
                     }
                 }
                 count = chunks.recv_many(&mut waiting, AT_ONCE), if ended.is_none() => {
@@ -185,22 +261,30 @@ impl Broadcast<'_> {
     /// Signs what is left.
     fn finish(&mut self) -> Result<(), Failure> {
         self.place.advance(self.next.next_multiple_of(self.per_signature))?;
-        let tree = self.peer.finish().map_err(Failure::other)?;
-        let root = tree.map(|tree| ppsp_core::SwarmId::from_root(&tree.root).to_string());
+        self.tree = self.peer.finish().map_err(Failure::other)?;
+        let root = self.tree.as_ref().map(|tree| ppsp_core::SwarmId::from_root(&tree.root).to_string());
         self.out.clear();
         self.out.event("ended", &json!({ "bytes": self.bytes, "chunks": self.next - self.first, "root": root }));
         self.out.say(format_args!(
-            "the input has ended: {} were broadcast; viewers have {} s for the rest",
+            "the input has ended: {} were broadcast; viewers have up to {} s for the rest",
             units::bytes(self.bytes),
             LINGER.as_secs()
         ));
         Ok(())
     }
 
-    fn tell(&mut self) {
+    /// Says how it stands; how many viewers are connected.
+    fn tell(&mut self) -> usize {
         let mut progress = self.peer.tick();
         progress.bytes = self.bytes;
         self.out.progress(false, &progress);
+        if let Some(shown) = &self.shown {
+            let mut status = self.peer.live_status();
+            status.first = Some(self.first);
+            status.recorded_bytes = self.recording.as_ref().map(Recording::bytes);
+            show(shown, &self.peer, &status);
+        }
+        progress.peers
     }
 }
 
@@ -228,9 +312,25 @@ fn state_dir(args: &LiveArgs) -> Result<PathBuf, Failure> {
     found.ok_or_else(|| Failure::usage("there is no home directory to keep a key in: give one with --key"))
 }
 
+/// Chunks under a signature: as many as it is said, or as come in the time that one of them may wait for it.
+fn per_signature(args: &LiveArgs, metadata: &SwarmMetadata) -> u32 {
+    let chosen = args.bitrate.zip(args.latency);
+    let chosen = chosen.map(|(rate, latency)| chunks_per_signature(rate.0, metadata.chunk_size, latency.0));
+    args.chunks_per_signature.or(chosen).unwrap_or(DEFAULT_CHUNKS_PER_SIGNATURE)
+}
+
 /// Chunks that are kept.
 fn window(args: &LiveArgs, metadata: &SwarmMetadata, per_signature: u32) -> Result<u64, Failure> {
-    let bytes = args.window.map_or(WINDOW, |size| size.0);
+    let bytes = match (args.window, args.bitrate) {
+        (None, _) => WINDOW,
+        (Some(Extent::Size(bytes)), _) => bytes,
+        (Some(Extent::Span(span)), Some(rate)) => (span.as_secs_f64() * rate.0 as f64) as u64,
+        (Some(Extent::Span(_)), None) => {
+            return Err(Failure::usage(
+                "--window: how much comes in that time is not known; say how fast the stream is, as in --bitrate 4Mbit/s",
+            ));
+        }
+    };
     let chunks = bytes / u64::from(metadata.chunk_size);
     let least = MIN_MUNROS * u64::from(per_signature);
     if chunks < least {

@@ -22,7 +22,8 @@ use crate::{
 /// The password for trackers, for who is not there to type it. No flag: other users see those.
 const TRACKER_PASSWORD: &str = "PPSP_TRACKER_PASSWORD";
 
-/// A way to trackers.
+/// A way to trackers, which can be gone more than once.
+#[derive(Clone)]
 pub(super) struct Joining {
     client: Identifier,
     tiers: Vec<Vec<String>>,

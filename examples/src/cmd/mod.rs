@@ -6,6 +6,7 @@ mod catalogue;
 mod child;
 mod content;
 mod demo;
+mod entry;
 mod gateway;
 mod get;
 mod info;
@@ -19,6 +20,7 @@ mod play;
 mod playing;
 mod portal;
 mod publish;
+mod recorded;
 mod seed;
 mod serving;
 mod session;
@@ -88,7 +90,7 @@ async fn dispatch(command: Command, config: ConfigFile, out: &mut Output) -> Res
             get::run(args, out).await
         }
         Command::Publish(mut args) => {
-            config.fill_portal(&mut args.at);
+            config.fill_portal(&mut args.entry.at);
             config.fill_seed(&mut args.seed);
             publish::run(args, out).await
         }

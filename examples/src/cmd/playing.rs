@@ -124,7 +124,7 @@ async fn playable(programme: Programme, net: &NetArgs) -> Result<gateway::Progra
     let Programme { content, sources } = programme;
     let id = content.as_ref().map(|(id, _)| &**id);
     let mut items = Vec::new();
-    for Source { link, mime, parts, joining, origin, above } in sources {
+    for Source { link, mime, parts, joining, origin, above, .. } in sources {
         if !link.metadata.integrity.is_live() {
             only_static(&link)?;
         }

@@ -1,16 +1,11 @@
 use std::{collections::BTreeSet, path::Path};
 
-use http::Method;
-use ppsp_auth::UserName;
 use ppsp_core::descriptor::Descriptor;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    at_portal::{account, origin, sign_in_at},
-    catalogue,
-    content::allow,
-    membership::{Joining, check_flags},
+    entry::{Entry, publisher},
+    membership::check_flags,
     metrics,
     opening::watched,
     playing::start_later,
@@ -20,10 +15,9 @@ use super::{
     signals::Signals,
 };
 use crate::{
-    account::{Account, AccountError, Logins, path_part},
     cli::{
-        args::{PortalAt, PublishArgs, RuleArgs},
-        exit::{Exit, Failure},
+        args::PublishArgs,
+        exit::Failure,
         output::{Output, Progress},
         units,
     },
@@ -43,16 +37,16 @@ pub(super) async fn run(args: PublishArgs, out: &mut Output) -> Result<(), Failu
     if args.dash.unwrap_or(false) {
         return publish_set(&args, out, &mut signals).await;
     }
-    let account = signals.unless(publisher(&args, out)).await?;
+    let account = signals.unless(publisher(&args.entry, &args.seed.net, true, out)).await?;
     let opened = open(&args.seed, out, &mut signals).await?;
     let metadata = opened.metadata();
 
     let entering = async {
-        let title = args.title.clone().unwrap_or_else(|| name.clone());
+        let title = args.entry.title.clone().unwrap_or_else(|| name.clone());
         let mut descriptor = Descriptor::of_file(&title, &name, media_type(&name), &metadata);
         name_origin(&args, &mut descriptor, std::slice::from_ref(opened.store()), out)?;
-        let entered = enter(&args, &account, &title, descriptor, out).await?;
-        entered.joining(&args, &account, out).await
+        let entry = Entry::new(&args.entry, title, "get");
+        entry.enter(&account, &args.seed.net, descriptor, out).await?.joining(&args.seed.net, out).await
     };
     let joining = signals.unless(entering).await?;
     let shown = metrics::show(args.seed.metrics_listen, out).await?;
@@ -71,13 +65,14 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
     let socket = sockets(seed)?.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
     let peers = signals.unless(resolve(&seed.net.peer)).await?;
     let mut package = package(args, out, signals).await?;
-    let account = signals.unless(publisher(args, out)).await?;
+    let account = signals.unless(publisher(&args.entry, &args.seed.net, true, out)).await?;
     let stem = seed.file.parent().and_then(Path::file_name).or(seed.file.file_stem()).unwrap_or_default();
-    let title = args.title.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned());
+    let title = args.entry.title.clone().unwrap_or_else(|| stem.to_string_lossy().into_owned());
     package.descriptor.set_title(&title);
     let stores: Vec<FileStore> = package.contents.iter().map(|content| content.store.clone()).collect();
     name_origin(args, &mut package.descriptor, &stores, out)?;
-    let entered = signals.unless(enter(args, &account, &title, package.descriptor, out)).await?;
+    let entry = Entry::new(&args.entry, title, "play");
+    let entered = signals.unless(entry.enter(&account, &seed.net, package.descriptor, out)).await?;
 
     let shown = metrics::show(seed.metrics_listen, out).await?;
     let peer = Peer::start(socket, endpoint_config(&seed.net, true))?;
@@ -88,7 +83,7 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
         if swarms.iter().any(|swarm| swarm.metadata().id == metadata.id) {
             continue;
         }
-        let joining = signals.unless(entered.joining(args, &account, out)).await?;
+        let joining = signals.unless(entered.joining(&seed.net, out)).await?;
         let trackers = joining.map(|joining| start_later(joining, metadata));
         swarms.push(peer.join(content.store, Sources { peers: peers.clone(), trackers, ..Sources::default() }).await?);
     }
@@ -100,7 +95,7 @@ async fn publish_set(args: &PublishArgs, out: &mut Output, signals: &mut Signals
             () = signals.any() => break,
             _ = tick.tick() => {
                 if let Some(shown) = &shown {
-                    metrics::update(shown, Figures::of(&peer, &swarms));
+                    shown.update(Figures::of(&peer, &swarms));
                 }
                 let all: Vec<Status> = swarms.iter().map(Swarm::status).collect();
                 let links: BTreeSet<_> =
@@ -153,107 +148,4 @@ fn name_origin(
         out.say(format_args!("{} belongs at {url}, beside the files", path.display()));
     }
     Ok(())
-}
-
-/// Content in the catalogue.
-struct Entered {
-    id: String,
-    /// As the Portal signed it.
-    descriptor: Descriptor,
-}
-
-impl Entered {
-    /// The way to the trackers.
-    async fn joining(&self, args: &PublishArgs, account: &Account, out: &Output) -> Result<Option<Joining>, Failure> {
-        let joining = Joining::of_content(&args.seed.net, account, &self.id, &self.descriptor, Some(out)).await?;
-        if joining.is_none() {
-            out.warn("the Portal has no tracker: nobody will find this seed; start 'ppsp tracker', then this again");
-        }
-        Ok(joining)
-    }
-}
-
-/// Puts content into the catalogue, where it is not there yet.
-async fn enter(
-    args: &PublishArgs,
-    account: &Account,
-    title: &str,
-    mut descriptor: Descriptor,
-    out: &Output,
-) -> Result<Entered, Failure> {
-    let group = args.group.clone().unwrap_or_else(|| "videos".to_owned());
-    let known = published(account, title, &descriptor).await?;
-    let is_new = known.is_none();
-    let id = match known {
-        Some(id) => id,
-        None => {
-            if !args.seed.net.tracker.is_empty() {
-                descriptor.set_trackers(std::slice::from_ref(&args.seed.net.tracker));
-            }
-            let body = json!({ "title": title, "group": group, "descriptor": descriptor.to_xml() });
-            account.ask::<Named>(Method::POST, "/api/v1/content", Some(body)).await?.id
-        }
-    };
-    for who in args.allow.iter().cloned() {
-        let rule = RuleArgs { about: id.clone(), who, from: None, until: None, at: PortalAt::default() };
-        allow(account, &rule, "allow").await?;
-    }
-    let descriptor = account.descriptor(&id).await?;
-    let login = account.login().await;
-    let url = format!("{}/content/{id}", login.portal);
-    out.event("published", &json!({ "id": id, "title": title, "group": group, "url": url, "new": is_new }));
-    let how = if is_new { "is in the catalogue now" } else { "was in the catalogue already" };
-    out.say(format_args!("'{title}' {how}: {url}"));
-    let verb = if args.dash.unwrap_or(false) { "play" } else { "get" };
-    out.say(format_args!("others {verb} it by: ppsp {verb} {id}"));
-    Ok(Entered { id, descriptor })
-}
-
-/// The login that is kept where it is the right user's; else a new one.
-async fn publisher(args: &PublishArgs, out: &Output) -> Result<Account, Failure> {
-    let portal = args.at.portal.as_deref().map(origin).transpose()?;
-    let Some(user) = &args.user else { return account(&PortalAt { portal }) };
-    let user: UserName = user.parse().map_err(Failure::usage)?;
-    if let Ok(account) = Account::open(Logins::of_user()?, portal.as_deref(), Some(user.as_str())) {
-        // It may be over.
-        match account.get::<serde_json::Value>("/api/v1/sessions").await {
-            Ok(_) => return Ok(account),
-            Err(AccountError::Ended { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let portal = portal.ok_or_else(|| Failure::new(Exit::Usage, "name the Portal to sign in at with --portal"))?;
-    sign_in_at(out, &portal, user, args.pin, args.seed.net.insecure_http.unwrap_or(false)).await
-}
-
-#[derive(Deserialize)]
-struct Named {
-    id: String,
-}
-
-/// Where else it can be had.
-fn origins(descriptor: &Descriptor) -> Vec<Option<String>> {
-    descriptor.representations().into_iter().map(|one| one.origin).collect()
-}
-
-/// The same content under the same title, from an earlier run.
-async fn published(account: &Account, title: &str, descriptor: &Descriptor) -> Result<Option<String>, AccountError> {
-    #[derive(Deserialize)]
-    struct Details {
-        swarms: Vec<String>,
-    }
-    let own = account.login().await.user;
-    let swarms: Vec<String> = descriptor.swarms().iter().map(ToString::to_string).collect();
-    // The catalogue is searched word by word, in at most 200 bytes.
-    let words: String = title.chars().take(50).collect();
-    for content in catalogue::search(account, &words, 200).await? {
-        if content.title == title && content.publisher == own {
-            let details: Details = account.get(&format!("/api/v1/content/{}", path_part(&content.id))).await?;
-            let same = swarms.iter().all(|swarm| details.swarms.contains(swarm));
-            if same && origins(&account.descriptor(&content.id).await?) == origins(descriptor) {
-                return Ok(Some(content.id));
-            }
-        }
-    }
-    Ok(None)
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    metrics::{self, Shown},
+    metrics::Shown,
     signals::Signals,
     usage,
     workers::{self, Tally, Told, Workers},
@@ -224,11 +224,8 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         match told {
             trackers::Told::Registered { tracker, peer_id, reflexive } => {
-                let peer_id = one_line(&peer_id);
                 self.no_help = None;
-                let fields = json!({ "tracker": tracker, "peer_id": peer_id, "reflexive": reflexive });
-                self.out.event("registered", &fields);
-                self.out.detail(format_args!("registered at {tracker} as {peer_id}"));
+                self.out.registered(&tracker, &peer_id, reflexive);
             }
             trackers::Told::Peers(peers) => {
                 self.out.detail_event("tracker_peers", &json!({ "peers": peers }));
@@ -238,13 +235,8 @@ impl<'a> Session<'a> {
                 }
             }
             trackers::Told::Failed { tracker, why } => {
-                let (tracker, why) = (one_line(&tracker), one_line(&why));
-                self.out.event("tracker_failed", &json!({ "tracker": tracker, "why": why }));
-                // Once in a row is enough for people.
-                if self.no_help.is_none() {
-                    self.out.say(format_args!("tracker {tracker}: {why}"));
-                }
-                self.no_help = Some(format!("tracker {tracker}: {why}"));
+                self.out.tracker_failed(&tracker, &why, self.no_help.is_some());
+                self.no_help = Some(one_line(&format!("tracker {tracker}: {why}")));
             }
             trackers::Told::Refused(why) => {
                 self.trackers = None;
@@ -275,12 +267,13 @@ impl<'a> Session<'a> {
     fn tell_metrics(&mut self) {
         let Some(shown) = &self.shown else { return };
         self.status.update(&self.driver.endpoint, self.swarm);
-        let stats = *self.driver.endpoint.stats();
-        let mut figures = Figures { udp: self.tally.udp, stats, ..Figures::default() };
+        let mut figures = Figures::default();
+        figures.add_endpoint(self.driver.endpoint.stats());
         figures.add(&self.status);
         // Of all sockets.
         (figures.connections, figures.sent) = (self.tally.peers as u64, self.tally.uploaded);
-        metrics::update(shown, figures);
+        figures.udp = self.tally.udp;
+        shown.update(figures);
     }
 
     /// What is due now and then. `true`: the goal is reached.

@@ -28,6 +28,8 @@ pub(super) struct Source {
     /// The files that it consists of, where that is known.
     pub(super) parts: Option<Parts>,
     pub(super) joining: Option<Joining>,
+    /// Its identifier in the catalogue, and who found it there.
+    pub(super) content: Option<(Account, String)>,
     /// A web server that has it too.
     pub(super) origin: Option<Origin>,
     /// What it is of use with.
@@ -56,7 +58,7 @@ impl Source {
 
     async fn of_link(link: Link, net: &NetArgs, out: Option<&Output>) -> Result<Self, Failure> {
         let joining = Joining::of_link(net, &link, out).await?;
-        Ok(Self { link, mime: None, parts: None, joining, origin: None, above: None })
+        Ok(Self { link, mime: None, parts: None, joining, content: None, origin: None, above: None })
     }
 
     async fn of_content(
@@ -85,7 +87,8 @@ impl Source {
             let origin = Origin::new(url, &link.metadata, parts, one.bandwidth);
             origin.inspect_err(|error| tracing::warn!("the content's origin is of no use: {error}")).ok()
         });
-        Ok(Self { link, mime: one.mime.clone(), parts, joining, origin, above })
+        let content = Some((account.clone(), id.to_owned()));
+        Ok(Self { link, mime: one.mime.clone(), parts, joining, content, origin, above })
     }
 }
 

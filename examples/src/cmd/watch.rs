@@ -9,14 +9,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use ppsp_core::{IntegrityMethod, Link};
+use ppsp_core::{IntegrityMethod, Link, signature::PublicKey};
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
+    entry::Succession,
     membership::Joining,
-    opening::watched,
-    session::{Goal, Session, bind, bind_any, endpoint_config},
+    metrics::{self, Shown},
+    recorded,
+    session::{bind, bind_any, endpoint_config},
     signals::Signals,
 };
 use crate::{
@@ -26,10 +28,10 @@ use crate::{
         output::{Output, one_line},
         units::{self, SeedAfter},
     },
-    live::{Seen, Told, Viewer, Watching},
-    net::local_addresses,
+    live::{LivePeer, LiveStatus, Seen, Told, Viewer, Watching},
     peer::book::{explain, name},
-    store::{FileStore, Places, Recorded, Recording, SeedOptions},
+    store::{Places, Recording},
+    trackers,
 };
 
 /// Pieces that wait to be written. When the reader stops reading, the stream waits for it as long as its window is.
@@ -41,6 +43,7 @@ pub(super) async fn run(
     link: &Link,
     peers: &[std::net::SocketAddr],
     joining: Option<Joining>,
+    succession: Option<Succession>,
     out: &mut Output,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
@@ -49,21 +52,26 @@ pub(super) async fn run(
             "the link is to a live stream where each chunk is signed; this ppsp fetches streams with signed trees only",
         ));
     }
+    // What cannot be is better known before files are made.
+    PublicKey::parse(link.metadata.id.as_bytes())
+        .map_err(|e| Failure::usage(format!("the link is to no live stream: its swarm ID is no public key: {e}")))?;
+    let socket = match args.listen {
+        Some(listen) => bind(listen.0, 1)?,
+        None => bind_any(0, 1)?,
+    };
+    let socket = socket.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
+    let shown = metrics::show(args.metrics_listen, out).await?;
     let mut sink = Sink::open(args, out)?;
     let watching = Watching {
         delay: args.delay.map_or(Watching::DELAY, |span| span.0),
         patience: args.timeout.map_or(Watching::PATIENCE, |span| span.0),
+        window: link.discard_window,
         recording: match &args.record {
             Some(path) => Some(Recording::create(Places::new(path, args.net.state_dir.as_deref()), &link.metadata)?),
             None => None,
         },
     };
     let recording = watching.recording.clone();
-    let socket = match args.listen {
-        Some(listen) => bind(listen.0, 1)?,
-        None => bind_any(0, 1)?,
-    };
-    let socket = socket.into_iter().next().ok_or_else(|| Failure::other("there is no socket"))?;
     let mut viewer = Viewer::open(socket, endpoint_config(&args.net, false), &link.metadata, watching)?;
     let addr = viewer.peer().addr().map_err(Failure::network)?;
     viewer.peer().give_peers(peers);
@@ -72,7 +80,7 @@ pub(super) async fn run(
     }
     out.listening(addr);
     let started = Instant::now();
-    let done = watch(&mut viewer, &mut sink, out, signals).await;
+    let done = watch(&mut viewer, &mut sink, shown.as_ref(), out, signals).await;
     let (stalls, skipped) = viewer.losses();
     out.clear();
     out.event(
@@ -97,16 +105,28 @@ pub(super) async fn run(
     let recorded = recording.finish(tree?.as_ref())?;
     drop(recording);
     let path = args.record.as_deref().unwrap_or(Path::new(""));
-    say_recorded(path, &recorded, out);
+    recorded::tell(path, &recorded, out);
     done.and(written)?;
     match recorded.whole {
-        Some(_) => share(args, path, addr, out, signals).await,
+        Some(_) => {
+            let seed_after = args.seed_after.unwrap_or(SeedAfter::No);
+            recorded::share(path, addr, &args.net, succession.as_ref(), seed_after, out, signals).await
+        }
+        None if succession.is_some() => Err(Failure::other(
+            "--publish: what was recorded is not the whole stream; 'ppsp publish' hashes and publishes it",
+        )),
         None => Ok(()),
     }
 }
 
 /// Shows what comes until it ends.
-async fn watch(viewer: &mut Viewer, sink: &mut Sink, out: &mut Output, signals: &mut Signals) -> Result<(), Failure> {
+async fn watch(
+    viewer: &mut Viewer,
+    sink: &mut Sink,
+    shown: Option<&Shown>,
+    out: &mut Output,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let mut found = false;
     loop {
         let seen = tokio::select! {
@@ -146,6 +166,10 @@ async fn watch(viewer: &mut Viewer, sink: &mut Sink, out: &mut Output, signals: 
                 } else {
                     out.progress(true, &progress);
                 }
+                if let Some(shown) = shown {
+                    let status = viewer.status();
+                    show(shown, viewer.peer(), &status);
+                }
             }
             Seen::Ended(said) => {
                 if !said {
@@ -159,6 +183,15 @@ async fn watch(viewer: &mut Viewer, sink: &mut Sink, out: &mut Output, signals: 
     }
 }
 
+/// Shows how a live stream stands, at `/metrics` and `/status`.
+pub(super) fn show(shown: &Shown, peer: &LivePeer, live: &LiveStatus) {
+    shown.update(peer.figures(live));
+    let mut swarm = peer.status().to_json();
+    swarm["swarm"] = json!(peer.swarm().map(|swarm| swarm.metadata().id.to_string()));
+    swarm["live"] = json!(live);
+    shown.update_status(swarm);
+}
+
 /// What happens among peers.
 pub(super) fn tell(out: &Output, told: Told) {
     match told {
@@ -167,64 +200,16 @@ pub(super) fn tell(out: &Output, told: Told) {
         Told::TwoSources => {
             out.warn("two sources broadcast with the key of this channel: what they send contradicts each other");
         }
-        Told::Tracker(why) => out.detail(one_line(&why)),
+        Told::Tracker(trackers::Told::Registered { tracker, peer_id, reflexive }) => {
+            out.registered(&tracker, &peer_id, reflexive);
+        }
+        Told::Tracker(trackers::Told::Peers(peers)) => out.detail_event("tracker_peers", &json!({ "peers": peers })),
+        Told::Tracker(trackers::Told::Failed { tracker, why }) => out.tracker_failed(&tracker, &why, false),
+        Told::Tracker(trackers::Told::Refused(why)) => {
+            out.warn(format_args!("no tracker is asked any more: {}", one_line(&why)));
+        }
         Told::Edge => {}
     }
-}
-
-fn say_recorded(path: &Path, recorded: &Recorded, out: &Output) {
-    let Recorded { bytes, base, missing, whole } = recorded;
-    let swarm = whole.as_ref().map(|metadata| metadata.id.to_string());
-    out.event("recorded", &json!({ "path": path.to_string_lossy(), "bytes": bytes, "first_chunk": base, "missing": missing, "swarm": swarm }));
-    let (name, size) = (path.display(), units::bytes(*bytes));
-    if *bytes == 0 {
-        out.say(format_args!("{name}: nothing was there to record"));
-    } else if *missing > 0 {
-        out.say(format_args!("{name}: {size} recorded; {missing} chunks did not come, and there are zeros for them"));
-    } else if whole.is_none() {
-        out.say(format_args!(
-            "{name}: {size} recorded, from chunk {base} on; the beginning of the stream is not in it, so 'ppsp seed' has to hash it"
-        ));
-    } else {
-        out.say(format_args!("{name}: {size} recorded, the whole stream"));
-    }
-}
-
-/// The recorded stream is on-demand content now: prints its link, and goes on sharing where that is wanted.
-async fn share(
-    args: &GetArgs,
-    path: &Path,
-    addr: std::net::SocketAddr,
-    out: &mut Output,
-    signals: &mut Signals,
-) -> Result<(), Failure> {
-    let places = Places::new(path, args.net.state_dir.as_deref());
-    let opening = watched(out, signals, move |observer| FileStore::seed(&places, &SeedOptions::default(), observer));
-    let (store, opened) = opening.await??;
-    super::seed::tell_opened(out, opened, &store);
-    let mut link = Link::new(store.metadata());
-    link.name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    link.trackers.clone_from(&args.net.tracker);
-    let until = match args.seed_after.unwrap_or(SeedAfter::No) {
-        SeedAfter::No => {
-            out.link(&link.to_string(), &json!({ "link": link.to_string() }));
-            out.say(format_args!("'ppsp seed {}' shares it", path.display()));
-            return Ok(());
-        }
-        SeedAfter::Forever => None,
-        SeedAfter::For(span) => Instant::now().checked_add(span),
-    };
-    let joining = signals.unless(Joining::of_link(&args.net, &link, Some(out))).await?;
-    let metadata = store.metadata();
-    let mut session = Session::open(out, signals, &args.net, store, bind(addr, 1)?)?;
-    link.peers = local_addresses(addr);
-    if let Some(joining) = joining {
-        session.join(joining.start(&metadata, addr, true));
-    }
-    session.out.link(&link.to_string(), &json!({ "link": link.to_string() }));
-    session.out.say("serving until Ctrl-C");
-    session.run(Goal::Serve { until }).await?;
-    session.close().await
 }
 
 /// Where the bytes go: written by a thread that may wait for whoever reads them.

@@ -224,7 +224,7 @@ impl Gateway {
     }
 
     /// A live stream: an answer without an end, from now on.
-    async fn live(&self, item: &Item, head: &http::request::Parts, begun: Instant) -> Answer {
+    async fn live(&self, item: &Arc<Item>, head: &http::request::Parts, begun: Instant) -> Answer {
         if head.headers.contains_key(header::RANGE) && !is_from_start(&head.headers) {
             return sentence(
                 StatusCode::RANGE_NOT_SATISFIABLE,
@@ -237,7 +237,7 @@ impl Gateway {
         if head.method == Method::HEAD {
             return answer;
         }
-        let mut listener = match item.listen(self.0.swarms.peer(), self.0.patience) {
+        let mut listener = match self.0.stations.listen(item) {
             Ok(listener) => listener,
             Err(failure) => return refuse_for(&failure),
         };
@@ -256,33 +256,25 @@ impl Gateway {
     /// How the swarms stand, for pages and programs.
     fn status(&self) -> Value {
         let swarms = self.0.swarms.all().into_iter().map(|swarm| {
-            let item = swarm.item();
-            let status = swarm.status();
-            let (from_seeds, from_peers) = status.by_kind();
-            let peers = status.peers.iter().map(|(addr, moved)| {
-                json!({
-                    "addr": addr, "up": moved.up, "seed": moved.seed,
-                    "downloaded": moved.downloaded, "uploaded": moved.uploaded,
-                    "download_rate": moved.download_rate, "upload_rate": moved.upload_rate,
-                    "rtt_ms": moved.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
-                })
-            });
             let chunk_size = u64::from(swarm.metadata().chunk_size);
             let held = swarm.store().held();
             let runs = held
                 .runs()
                 .take(MOST_RUNS)
                 .map(|run| json!([run.first() * chunk_size, (run.last() + 1).saturating_mul(chunk_size)]));
-            json!({
-                "swarm": item.id, "name": item.name, "path": item.path(), "length": swarm.length(),
-                "held_bytes": swarm.store().held_bytes(), "held": runs.collect::<Value>(), "reading": swarm.places(),
-                "downloaded": status.downloaded, "uploaded": status.uploaded,
-                "from_seeds": from_seeds, "from_peers": from_peers, "from_origin": status.from_origin,
-                "origin": status.origin.as_ref().map(|origin| json!({ "url": origin.url, "trouble": origin.trouble })),
-                "peers": peers.collect::<Value>(),
-            })
+            let mut shown = swarm.item().describe(&swarm.status());
+            shown["length"] = json!(swarm.length());
+            shown["held_bytes"] = json!(swarm.store().held_bytes());
+            shown["held"] = runs.collect();
+            shown["reading"] = json!(swarm.places());
+            shown
         });
-        json!({ "swarms": swarms.collect::<Value>() })
+        let streams = self.0.stations.all().into_iter().map(|(item, look)| {
+            let mut shown = item.describe(&look.status);
+            shown["live"] = json!(look.live);
+            shown
+        });
+        json!({ "swarms": swarms.chain(streams).collect::<Value>() })
     }
 }
 

@@ -70,9 +70,14 @@ impl Broadcast {
         Self { first: Some(first), listener: Some(listener), hearing: None, metrics }
     }
 
+    fn piece(&self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        self.metrics.bytes.inc_by(bytes.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+            return self.piece(first);
         }
         if self.hearing.is_none() {
             let Some(mut listener) = self.listener.take() else { return Poll::Ready(None) };
@@ -87,7 +92,7 @@ impl Broadcast {
         match heard {
             Heard::Data(bytes) => {
                 self.listener = Some(listener);
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                self.piece(bytes)
             }
             Heard::End(Ok(())) => Poll::Ready(None),
             Heard::End(Err(failure)) => {

@@ -3,20 +3,17 @@
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use ppsp_core::{
     Link,
     descriptor::{Part, Parts},
 };
+use serde_json::{Value, json};
 
 use crate::{
     account::path_part,
-    cli::exit::Failure,
-    live::{Listener, Station, Watching},
-    peer::{Peer, Sources},
+    peer::{Sources, Status},
 };
 
 /// Content of one swarm, as a link or the descriptor of some content shows it.
@@ -34,8 +31,6 @@ pub struct Item {
     parts: Option<Parts>,
     pub(super) link: Link,
     pub(super) sources: Sources,
-    /// Of a live stream, whoever watches it here.
-    station: Mutex<Option<Station>>,
 }
 
 impl Item {
@@ -56,7 +51,7 @@ impl Item {
         let mime = mime.unwrap_or_else(|| usual.to_owned());
         let id = link.metadata.id.to_string();
         let content = content.map(str::to_owned);
-        Self { content, id, name, mime, parts, link, sources, station: Mutex::new(None) }
+        Self { content, id, name, mime, parts, link, sources }
     }
 
     /// The path of its URL.
@@ -64,6 +59,13 @@ impl Item {
         let content = self.content.as_ref().map(|id| format!("/content/{}", path_part(id)));
         let name = self.name.as_ref().map(|name| format!("/{}", path_part(name)));
         format!("{}/{}{}", content.unwrap_or_default(), self.id, name.unwrap_or_default())
+    }
+
+    /// As programs read it, with what its peers gave and got.
+    pub(super) fn describe(&self, status: &Status) -> Value {
+        let mut shown = status.to_json();
+        (shown["swarm"], shown["name"], shown["path"]) = (json!(self.id), json!(self.name), json!(self.path()));
+        shown
     }
 
     /// Which bytes of content of this length are the file of this name; `None` where there is none. All of it has its own name, and
@@ -81,21 +83,6 @@ impl Item {
     /// Is it a live stream?
     pub(super) fn is_live(&self) -> bool {
         self.link.metadata.integrity.is_live()
-    }
-
-    /// Listens to the live stream; has it watched from now on, or again where it had ended.
-    pub(super) fn listen(&self, peer: &Peer, patience: Duration) -> Result<Listener, Failure> {
-        let mut station = self.station.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listener) = station.as_ref().and_then(Station::listen) {
-            return Ok(listener);
-        }
-        let Sources { peers, trackers, .. } = self.sources.clone();
-        let sources = Sources { peers, trackers, ..Sources::default() };
-        let watching = Watching { patience, ..Watching::default() };
-        let (started, listener) =
-            Station::start(peer.another_socket()?, peer.config(), self.link.metadata.clone(), watching, sources)?;
-        *station = Some(started);
-        Ok(listener)
     }
 
     /// The files that it consists of, where that is known.

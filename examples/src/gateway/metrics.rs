@@ -82,8 +82,12 @@ impl Metrics {
 
     /// All of them, and those of the peer behind.
     pub(super) fn registry(&self, gateway: &Gateway) -> Registry {
-        let swarms = Arc::clone(&gateway.0.swarms);
-        let mut registry = registry_of(move || swarms.figures());
+        let inner = Arc::clone(&gateway.0);
+        let mut registry = registry_of(move || {
+            let mut figures = inner.swarms.figures();
+            figures.merge(&inner.stations.figures());
+            figures
+        });
         registry.register("ttff_seconds", "From a request to its first byte of content", self.first_byte.clone());
         registry.register("stalls", "Waits of more than half a second after the first byte", self.stalls.clone());
         registry.register("stall_seconds", "What these waits took in all", self.stalled.clone());

@@ -1,7 +1,8 @@
 //! Content of swarms over HTTP, for players: `GET /<swarm>[/<name>]` while it comes, with ranges.
 //!
 //! One idea a file: [`Access`] says who may ask, `range` which bytes are meant, [`Item`] is what can be asked for and [`Programme`] what
-//! of that belongs together, `swarms` has the swarms open that are read, `body` sends content while it comes, `merged` tells which layers are one to players, `together` makes them one, `spool` keeps that until it is
+//! of that belongs together, `swarms` has the swarms open that are read and `stations` the live streams that are watched,
+//! `body` sends content while it comes, `merged` tells which layers are one to players, `together` makes them one, `spool` keeps that until it is
 //! sent, `answer` says all of this. What is asked for is fetched by a [`Peer`], whose readers decide what comes first.
 
 mod access;
@@ -13,6 +14,7 @@ mod metrics;
 mod programme;
 mod range;
 mod spool;
+mod stations;
 mod swarms;
 mod together;
 
@@ -36,6 +38,7 @@ pub use swarms::Keeping;
 
 use metrics::Metrics;
 use programme::Known;
+use stations::Stations;
 use swarms::Swarms;
 
 /// How long a player waits for content that does not come.
@@ -58,6 +61,7 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     swarms: Arc<Swarms>,
+    stations: Stations,
     access: Access,
     patience: Duration,
     find: Find,
@@ -76,11 +80,12 @@ impl fmt::Debug for Inner {
 impl Gateway {
     /// Without content yet. What is fetched is kept in `cache`. Has to be called in a runtime of tokio.
     pub fn new(peer: Peer, cache: PathBuf, access: Access, patience: Duration, keeping: Keeping, find: Find) -> Self {
+        let stations = Stations::new(peer.clone(), patience);
         let swarms = Arc::new(Swarms::new(peer, cache, patience, keeping));
         tokio::spawn(Swarms::tidy(Arc::downgrade(&swarms), keeping));
         let (known, metrics) = Default::default();
         let room = Arc::new(Semaphore::new((ROOM / ROOM_UNIT) as usize));
-        Self(Arc::new(Inner { swarms, access, patience, find, known, room, metrics }))
+        Self(Arc::new(Inner { swarms, stations, access, patience, find, known, room, metrics }))
     }
 
     /// More that can be asked for, as long as the gateway runs. Its swarms stay open once somebody has asked for them.

@@ -85,10 +85,6 @@ impl Swarms {
         Self { peer, cache, keeping, patience, state: Mutex::default(), freed: Notify::new() }
     }
 
-    pub(super) fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
     pub(super) fn cache(&self) -> &std::path::Path {
         &self.cache
     }
@@ -136,7 +132,7 @@ impl Swarms {
     pub(super) fn figures(&self) -> Figures {
         let state = self.state();
         let mut figures = Figures::of(&self.peer, state.slots.values().filter_map(|slot| slot.swarm.as_ref()));
-        figures.add_earlier(&state.left);
+        figures.merge(&state.left.ended());
         figures
     }
 

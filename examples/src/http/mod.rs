@@ -5,7 +5,7 @@ mod body;
 mod client;
 mod error;
 mod logging;
-mod metrics;
+mod pages;
 mod server;
 mod tls;
 
@@ -13,7 +13,7 @@ pub use body::{ReadError, read_body};
 pub use client::HttpClient;
 pub use error::HttpError;
 pub use logging::start_logging;
-pub(crate) use metrics::encode_family;
-pub use metrics::metrics_page;
+pub(crate) use pages::encode_family;
+pub use pages::{json_page, metrics_page};
 pub use server::{ClientCertificate, Limits, Remote, Serving, Shutdown, bind, serve};
 pub use tls::{Identity, Pin, PinError, TlsError, Trust, server_config, write_private};

@@ -12,10 +12,14 @@ use ppsp_peer_proto::{
     SwarmKey, policy::LivePicker,
 };
 
+use super::LiveStatus;
 use crate::{
-    cli::{exit::Failure, output::Progress},
+    cli::{
+        exit::Failure,
+        output::{Progress, one_line},
+    },
     net::{Clock, Driver, Socket},
-    peer::book::PeerBook,
+    peer::{Figures, Status, book::PeerBook},
     trackers::{self, Counters, Trackers},
 };
 
@@ -38,10 +42,16 @@ pub struct LivePeer {
     pub(crate) swarm: SwarmKey,
     book: PeerBook,
     trackers: Option<Trackers>,
+    /// What the trackers said last that was of no help.
+    no_help: Option<String>,
     told: VecDeque<Told>,
     /// When a peer was last up.
     last_up: Instant,
     samples: VecDeque<(Instant, u64, u64)>,
+    /// What its peers gave and got.
+    status: Status,
+    /// Two sources were seen.
+    two_sources: bool,
 }
 
 /// What happens.
@@ -55,8 +65,8 @@ pub enum Told {
     Edge,
     /// Two sources use its key.
     TwoSources,
-    /// A tracker is of no help.
-    Tracker(String),
+    /// What a tracker says.
+    Tracker(trackers::Told),
 }
 
 impl LivePeer {
@@ -88,9 +98,12 @@ impl LivePeer {
             swarm,
             book: PeerBook::default(),
             trackers: None,
+            no_help: None,
             told: VecDeque::new(),
             last_up: Instant::now(),
             samples: VecDeque::new(),
+            status: Status::default(),
+            two_sources: false,
         })
     }
 
@@ -154,6 +167,7 @@ impl LivePeer {
             self.book.tried(addr, began, now);
         }
         let progress = self.measure(now);
+        self.status.update(&self.driver.endpoint, self.swarm);
         if progress.peers > 0 {
             self.last_up = now;
         }
@@ -183,6 +197,33 @@ impl LivePeer {
         self.driver.endpoint.swarm(self.swarm)
     }
 
+    /// What its peers gave and got, at the last [`tick`](Self::tick).
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// How the stream stands, as far as any peer knows it.
+    pub fn live_status(&mut self) -> LiveStatus {
+        let mut status = LiveStatus { two_sources: self.two_sources, ..LiveStatus::default() };
+        if let Some(swarm) = self.driver.endpoint.swarm(self.swarm) {
+            (status.edge, status.ended) = (swarm.live_end().unwrap_or(0), swarm.is_live_ended());
+        }
+        if let Some(swarm) = self.driver.endpoint.swarm_mut(self.swarm) {
+            let held = swarm.held();
+            (status.window_first, status.window_chunks) = (held.first(), held.len());
+        }
+        status
+    }
+
+    /// What is counted, for a stream that stands like this.
+    pub fn figures(&self, live: &LiveStatus) -> Figures {
+        let mut figures = Figures::default();
+        figures.add_endpoint(self.driver.endpoint.stats());
+        figures.add(&self.status);
+        figures.live.add(live);
+        figures
+    }
+
     /// The address bound to.
     ///
     /// # Errors
@@ -202,10 +243,16 @@ impl LivePeer {
 
     /// The peers and what became of each.
     pub(super) fn describe(&self) -> String {
-        match self.book.describe() {
+        let words = [Some(self.book.describe()).filter(|words| !words.is_empty()), self.no_help.clone()];
+        match words.into_iter().flatten().collect::<Vec<_>>().join("; ") {
             words if words.is_empty() => "no peer is known".to_owned(),
             words => words,
         }
+    }
+
+    /// Is nobody known who could be asked?
+    pub(super) fn knows_nobody(&self) -> bool {
+        self.trackers.is_none() && self.book.is_empty()
     }
 
     fn take_events(&mut self) -> Result<(), Failure> {
@@ -222,7 +269,10 @@ impl LivePeer {
                 }
                 Event::PeersLearned { .. } => self.book.learn_from(&mut self.driver.endpoint, self.swarm, now),
                 Event::TunedIn { .. } | Event::LiveEdge { .. } => self.told.push_back(Told::Edge),
-                Event::TwoSources { .. } => self.told.push_back(Told::TwoSources),
+                Event::TwoSources { .. } => {
+                    self.two_sources = true;
+                    self.told.push_back(Told::TwoSources);
+                }
                 Event::SwarmFailed { .. } => {
                     let why = self.driver.endpoint.swarm_mut(self.swarm).and_then(|mut swarm| swarm.take_error());
                     return Err(match why {
@@ -237,7 +287,7 @@ impl LivePeer {
     }
 
     fn hear(&mut self, told: trackers::Told) {
-        match told {
+        match &told {
             trackers::Told::Peers(peers) => {
                 let own = self.addr().ok();
                 for addrs in peers.iter().filter(|addrs| own.is_none_or(|own| !addrs.contains(&own))) {
@@ -245,14 +295,16 @@ impl LivePeer {
                 }
             }
             trackers::Told::Failed { tracker, why } => {
-                self.told.push_back(Told::Tracker(format!("tracker {tracker}: {why}")));
+                let again = self.no_help.replace(one_line(&format!("tracker {tracker}: {why}"))).is_some();
+                // Once in a row is enough.
+                if again {
+                    return;
+                }
             }
-            trackers::Told::Refused(why) => {
-                self.trackers = None;
-                self.told.push_back(Told::Tracker(format!("no tracker is asked any more: {why}")));
-            }
-            trackers::Told::Registered { .. } => {}
+            trackers::Told::Refused(why) => (self.trackers, self.no_help) = (None, Some(why.clone())),
+            trackers::Told::Registered { .. } => self.no_help = None,
         }
+        self.told.push_back(Told::Tracker(told));
     }
 
     fn measure(&mut self, now: Instant) -> Progress {

@@ -84,6 +84,12 @@ impl Playback {
         self.next
     }
 
+    /// How long ago the chunk that is shown next was known to exist; zero where all has been shown.
+    pub fn behind(&self, now: Instant) -> Duration {
+        let shown = self.edges.iter().find(|&&(end, _)| end > self.next);
+        shown.map_or(Duration::ZERO, |&(_, since)| now.saturating_duration_since(since))
+    }
+
     /// How often it stood still.
     pub fn stalls(&self) -> u64 {
         self.stalls
@@ -115,9 +121,11 @@ mod tests {
         playback.on_edge(13, later + DELAY);
         assert_eq!(playback.step(start + DELAY, all), Step::Show(10));
         assert_eq!(playback.step(start + DELAY, all), Step::Show(11));
+        assert_eq!(playback.behind(start + DELAY), DELAY - Duration::from_secs(1), "chunk 12 was known a second later");
         assert_eq!(playback.step(start + DELAY, all), Step::Wait(Some(later + DELAY)));
         assert_eq!(playback.step(later + DELAY, all), Step::Show(12));
         assert_eq!(playback.step(later + DELAY, all), Step::Wait(None));
+        assert_eq!(playback.behind(later + 2 * DELAY), Duration::ZERO);
         assert_eq!((playback.stalls(), playback.skipped(), playback.next()), (0, 0, 13));
     }
 

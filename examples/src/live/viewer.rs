@@ -7,13 +7,14 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use ppsp_core::{ChunkId, ChunkRange, ContentStore, Read, SwarmMetadata, Tree, WindowStore};
-use ppsp_peer_proto::{EndpointConfig, LiveOptions};
+use ppsp_peer_proto::{EndpointConfig, LiveOptions, Swarm};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::{LivePeer, Playback, Step, Told};
+use super::{LivePeer, LiveStatus, Playback, Step, Told};
 use crate::{
     cli::{exit::Failure, output::Progress},
     store::Recording,
+    trackers,
 };
 
 /// Between two looks at peers and the clock.
@@ -30,6 +31,8 @@ pub struct Watching {
     pub delay: Duration,
     /// How long to go on while nothing comes.
     pub patience: Duration,
+    /// Chunks that are kept, in memory: as many as the source keeps, where its link says how many, and no more than are usual.
+    pub window: Option<u64>,
     /// Keeps all that is there.
     pub recording: Option<Recording>,
 }
@@ -43,7 +46,7 @@ impl Watching {
 
 impl Default for Watching {
     fn default() -> Self {
-        Self { delay: Self::DELAY, patience: Self::PATIENCE, recording: None }
+        Self { delay: Self::DELAY, patience: Self::PATIENCE, window: None, recording: None }
     }
 }
 
@@ -70,6 +73,8 @@ pub struct Viewer {
     peer: LivePeer,
     watching: Watching,
     playback: Option<Playback>,
+    /// The chunk at which it began.
+    tuned_in: Option<ChunkId>,
     /// Kept from here on.
     base: ChunkId,
     tick: Interval,
@@ -102,7 +107,12 @@ impl Viewer {
                 options.config.window = None;
                 Box::new(recording.clone())
             }
-            None => Box::new(WindowStore::new()),
+            None => {
+                // A link comes from a stranger.
+                options.config.window =
+                    options.config.window.map(|usual| watching.window.map_or(usual, |of| of.min(usual)));
+                Box::new(WindowStore::new())
+            }
         };
         let mut peer = LivePeer::open(socket, config, metadata, options, store)?;
         // Nothing, until it is known where the stream is.
@@ -116,6 +126,7 @@ impl Viewer {
             peer,
             watching,
             playback: None,
+            tuned_in: None,
             base: 0,
             tick,
             chunk: vec![0; metadata.chunk_size as usize].into(),
@@ -135,6 +146,19 @@ impl Viewer {
     /// How often playback stood still, and how many chunks were left out.
     pub fn losses(&self) -> (u64, u64) {
         self.playback.as_ref().map_or((0, 0), |playback| (playback.stalls(), playback.skipped()))
+    }
+
+    /// How the stream stands.
+    pub fn status(&mut self) -> LiveStatus {
+        let mut status = self.peer.live_status();
+        status.first = self.tuned_in;
+        if let Some(playback) = &self.playback {
+            status.next = Some(playback.next());
+            status.behind_seconds = Some(playback.behind(Instant::now()).as_secs_f64());
+        }
+        (status.stalls, status.skipped) = self.losses();
+        status.recorded_bytes = self.watching.recording.as_ref().map(Recording::bytes);
+        status
     }
 
     /// The tree of all, where all was kept.
@@ -159,6 +183,9 @@ impl Viewer {
                         if let Some(first) = self.on_edge() {
                             return Ok(Seen::TunedIn(first));
                         }
+                    }
+                    Told::Tracker(trackers::Told::Refused(why)) if self.peer.knows_nobody() => {
+                        return Err(Failure::refused(why));
                     }
                     other => return Ok(Seen::Told(other)),
                 }
@@ -233,6 +260,7 @@ impl Viewer {
             recording.begin(self.base);
         }
         self.playback = Some(Playback::new(first, end, now, self.watching.delay));
+        self.tuned_in = Some(first);
         self.aim();
         Some(first)
     }
@@ -263,8 +291,9 @@ impl Viewer {
                 Step::Show(chunk) => match swarm.read(chunk, &mut self.chunk).map_err(|e| Failure::other(e.0))? {
                     Read::Ready(len) => {
                         bytes.extend_from_slice(self.chunk.get(..len).unwrap_or_default());
-                        // Only the last chunk of a stream is short.
-                        self.ended = len < self.chunk.len();
+                        // What is held has been verified, and so is the end if this is it.
+                        let ended = |swarm: Swarm<'_>| swarm.is_live_ended() && swarm.live_end() == Some(chunk + 1);
+                        self.ended = self.peer.swarm().is_some_and(ended);
                         if self.ended {
                             break;
                         }

@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 
 use super::{Peer, Status, Swarm};
-use crate::http::encode_family;
+use crate::{http::encode_family, live::LiveFigures};
 
 /// The figures of a peer at some moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,17 +24,52 @@ pub struct Figures {
     pub sent: u64,
     /// Bytes in datagrams received and sent.
     pub udp: (u64, u64),
-    /// Counters of the endpoint.
-    pub stats: Stats,
+    /// Chunks, by what became of them: as [`CHUNKS`] says.
+    chunks: [u64; CHUNKS.len()],
+    /// Live streams.
+    pub live: LiveFigures,
 }
+
+/// What becomes of chunks.
+const CHUNKS: [&str; 6] = ["good", "bad", "unproven", "double", "unrequested", "late"];
 
 impl Figures {
     /// Those of a peer and its swarms.
     pub fn of<'a>(peer: &Peer, swarms: impl IntoIterator<Item = &'a Swarm>) -> Self {
-        let stats = peer.stats();
-        let mut figures = Self { udp: (stats.bytes_in, stats.bytes_out), stats, ..Self::default() };
+        let mut figures = Self::default();
+        figures.add_endpoint(&peer.stats());
         swarms.into_iter().for_each(|swarm| figures.add(&swarm.status()));
         figures
+    }
+
+    /// With one more endpoint.
+    pub fn add_endpoint(&mut self, stats: &Stats) {
+        let chunks = [
+            stats.chunks_accepted + stats.chunks_supplied,
+            stats.dropped_corrupt,
+            stats.dropped_unproven,
+            stats.dropped_duplicate,
+            stats.dropped_unrequested,
+            stats.requests_lapsed,
+        ];
+        let udp = (stats.bytes_in, stats.bytes_out);
+        self.merge(&Self { udp, chunks, ..Self::default() });
+    }
+
+    /// With those of others.
+    pub fn merge(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.received.iter_mut().zip(other.received).for_each(|(all, more)| *all += more);
+        self.sent += other.sent;
+        (self.udp.0, self.udp.1) = (self.udp.0 + other.udp.0, self.udp.1 + other.udp.1);
+        self.chunks.iter_mut().zip(other.chunks).for_each(|(all, more)| *all += more);
+        self.live.merge(&other.live);
+    }
+
+    /// What has been counted until the end of these: nothing is connected any more.
+    #[must_use]
+    pub fn ended(&self) -> Self {
+        Self { connections: 0, live: self.live.ended(), ..*self }
     }
 
     /// With one more swarm.
@@ -45,14 +80,6 @@ impl Figures {
             *all += more;
         }
         self.sent += status.uploaded;
-    }
-
-    /// With what swarms counted that are no longer there.
-    pub fn add_earlier(&mut self, earlier: &Self) {
-        for (all, more) in self.received.iter_mut().zip(earlier.received) {
-            *all += more;
-        }
-        self.sent += earlier.sent;
     }
 
     /// Part of the content received that came from peers who were fetching it too.
@@ -80,16 +107,9 @@ impl Figures {
         encode_family(encoder, "received_bytes", "Bytes of content received by who gave them", "source", sources)?;
         let udp = [("in", self.udp.0), ("out", self.udp.1)];
         encode_family(encoder, "udp_bytes", "Bytes in datagrams by direction", "direction", udp)?;
-        let stats = &self.stats;
-        let chunks = [
-            ("good", stats.chunks_accepted + stats.chunks_supplied),
-            ("bad", stats.dropped_corrupt),
-            ("unproven", stats.dropped_unproven),
-            ("double", stats.dropped_duplicate),
-            ("unrequested", stats.dropped_unrequested),
-            ("late", stats.requests_lapsed),
-        ];
-        encode_family(encoder, "chunks", "Chunks received, or asked for, by what became of them", "result", chunks)
+        let chunks = CHUNKS.into_iter().zip(self.chunks);
+        encode_family(encoder, "chunks", "Chunks received, or asked for, by what became of them", "result", chunks)?;
+        self.live.encode(encoder)
     }
 }
 

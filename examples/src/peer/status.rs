@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use ppsp_peer_proto::{Endpoint, SwarmKey};
+use serde_json::{Value, json};
 
 use super::OriginStatus;
 
@@ -73,6 +74,25 @@ impl Status {
             moved.uploaded = moved.earlier.1 + stats.uploaded;
             (moved.download_rate, moved.upload_rate, moved.rtt) = (stats.download_rate, stats.upload_rate, stats.rtt);
         }
+    }
+
+    /// As programs read it.
+    pub fn to_json(&self) -> Value {
+        let (from_seeds, from_peers) = self.by_kind();
+        let peers = self.peers.iter().map(|(addr, moved)| {
+            json!({
+                "addr": addr, "up": moved.up, "seed": moved.seed,
+                "downloaded": moved.downloaded, "uploaded": moved.uploaded,
+                "download_rate": moved.download_rate, "upload_rate": moved.upload_rate,
+                "rtt_ms": moved.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+            })
+        });
+        json!({
+            "downloaded": self.downloaded, "uploaded": self.uploaded,
+            "from_seeds": from_seeds, "from_peers": from_peers, "from_origin": self.from_origin,
+            "origin": self.origin.as_ref().map(|origin| json!({ "url": origin.url, "trouble": origin.trouble })),
+            "peers": peers.collect::<Value>(),
+        })
     }
 
     /// Bytes that came from seeds, and from those who were fetching themselves.

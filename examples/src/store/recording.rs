@@ -108,8 +108,6 @@ impl Recording {
         let missing = (end - base) - inner.held.len();
         let mut recorded = Recorded { bytes: inner.bytes, base, missing, whole: None };
         if inner.held.is_empty() {
-            _ = fs::remove_file(&places.part); // empty, and nobody misses it
-            _ = fs::remove_file(&places.tree);
             return Ok(recorded);
         }
         inner.content.sync_data().map_err(unwritten)?;
@@ -148,6 +146,17 @@ impl Recording {
 
     fn error(&self, doing: &'static str, source: io::Error) -> StoreError {
         StoreError(Box::new(io_error(&self.0.places.part, doing, source)))
+    }
+}
+
+impl Drop for Shared {
+    /// What holds nothing is in nobody's way. The file of the tree is locked until it is gone.
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if inner.held.is_empty() {
+            _ = fs::remove_file(&self.places.part);
+            _ = fs::remove_file(&self.places.tree);
+        }
     }
 }
 
@@ -238,6 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let recording = Recording::create(Places::new(&dir.path().join("show.ts"), None), &live()).unwrap();
         assert_eq!(recording.finish(None).unwrap().bytes, 0);
+        drop(recording);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -89,3 +89,30 @@ impl Player {
         answer
     }
 }
+
+/// Asks for something, with these lines in the head, and reads the answer to its end: head and body, also where that has no length.
+pub fn ask(addr: &str, path: &str, more: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{more}\r\n").unwrap();
+    let mut stream = BufReader::new(stream);
+    let (mut head, mut body) = (String::new(), Vec::new());
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_line(&mut head).unwrap();
+    }
+    if !head.to_lowercase().contains("transfer-encoding: chunked") {
+        stream.read_to_end(&mut body).unwrap();
+        return (head, body);
+    }
+    loop {
+        let mut size = String::new();
+        stream.read_line(&mut size).unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        let mut piece = vec![0; size + 2];
+        stream.read_exact(&mut piece).unwrap();
+        if size == 0 {
+            return (head, body);
+        }
+        body.extend_from_slice(&piece[..size]);
+    }
+}

@@ -18,7 +18,7 @@
 //! `ppsp:Swarm` stands in each Representation that can be had from a swarm. Its attributes are those of
 //! [`SwarmMetadata`]: `id` in hexadecimal, `integrity` (`merkle-tree`, `sign-all`, `unified-merkle-tree`),
 //! `hash` and `addressing` by name, `chunkSize` and `length` in bytes, `discardWindow` in chunks; what is left out is the RFC's
-//! default. Trackers of the lowest `tier` are asked first (RFC 7846 §1.2.2).
+//! default. Of a live stream the document says `type="dynamic"`. Trackers of the lowest `tier` are asked first (RFC 7846 §1.2.2).
 //!
 //! `ppsp:Signature` is the last element of the document. Signed are the bytes of the document without those between its start tag
 //! and its end tag. Core knows no signatures: who signs and checks hands in a function.
@@ -111,17 +111,23 @@ impl Descriptor {
         wrong.map_or(Ok(new), Err)
     }
 
-    /// The descriptor of a plain file: one Representation with the id `file`. `name` is the file's, `mime` its media type.
+    /// The descriptor of a plain file, or of a live stream: one Representation with the id `file`. `name` is the file's, `mime` its media
+    /// type.
     pub fn of_file(title: &str, name: &str, mime: &str, swarm: &SwarmMetadata) -> Self {
         let base = Element::new("BaseURL", DASH).text(utf8_percent_encode(name, NOT_IN_PATH).to_string());
         // DASH wants a bandwidth; of a file nobody knows it.
         let representation = Element::new("Representation", DASH).with("id", "file").with("bandwidth", 0).child(base);
         let set = Element::new("AdaptationSet", DASH).with("mimeType", mime).child(representation);
-        let root = Element::new("MPD", DASH)
-            .with("xmlns", DASH)
-            .with("xmlns:ppsp", Self::NAMESPACE)
-            .with("profiles", "urn:mpeg:dash:profile:isoff-on-demand:2011")
-            .with("type", "static")
+        let root = Element::new("MPD", DASH).with("xmlns", DASH).with("xmlns:ppsp", Self::NAMESPACE);
+        let root = if swarm.integrity.is_live() {
+            // DASH wants a moment from which it is there; a channel has none.
+            root.with("profiles", "urn:mpeg:dash:profile:full:2011")
+                .with("type", "dynamic")
+                .with("availabilityStartTime", "1970-01-01T00:00:00Z")
+        } else {
+            root.with("profiles", "urn:mpeg:dash:profile:isoff-on-demand:2011").with("type", "static")
+        };
+        let root = root
             .with("minBufferTime", "PT2S")
             .child(Element::new("ProgramInformation", DASH).child(Element::new("Title", DASH).text(title)))
             .child(Element::new("Period", DASH).child(set));

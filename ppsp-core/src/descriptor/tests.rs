@@ -56,6 +56,26 @@ fn a_plain_file_becomes_an_mpd() {
 }
 
 #[test]
+fn a_live_stream_is_dynamic() {
+    let live = SwarmMetadata {
+        integrity: IntegrityMethod::UnifiedMerkleTree,
+        addressing: ChunkAddressing::Range64,
+        content_length: None,
+        ..metadata(7)
+    };
+    let mut new = Descriptor::of_file("Channel 1", "one.ts", "video/mp2t", &live);
+    assert!(new.set_swarm("file", &live, Some(65_536)));
+    let xml = new.to_xml();
+    assert!(xml.contains("type=\"dynamic\"") && xml.contains("availabilityStartTime="), "{xml}");
+    assert!(!xml.contains("on-demand"), "{xml}");
+    let read = Descriptor::parse(xml.as_bytes()).unwrap();
+    let link = read.link(&read.representations()[0]).unwrap();
+    assert_eq!((link.metadata, link.discard_window, link.name.as_deref()), (live, Some(65_536), Some("one.ts")));
+    // It has no files.
+    assert_eq!(read.parts("file").unwrap_err(), DashError::Live);
+}
+
+#[test]
 fn an_mpd_is_enriched_and_keeps_what_it_had() {
     let mut new = Descriptor::parse(MPD.as_bytes()).unwrap();
     assert_eq!(new.title().as_deref(), Some("Crème & <brûlée>"));

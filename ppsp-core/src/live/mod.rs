@@ -41,8 +41,8 @@
 //! The last munro is signed over its full width all the same. The leaves behind the last chunk are empty, with hashes
 //! of zeros (§5.1), which is just what the tree of finished content has there. Whoever sends a chunk of it sends those
 //! hashes too, where they are needed, as zeros; when they lead to a signed munro they *prove* that nothing follows.
-//! Only chunks that exist are announced. The last chunk may be short. Where a stream ends with a whole munro nothing in
-//! the protocol says so.
+//! Only chunks that exist are announced. The last chunk may be short. [`LiveVerifier::is_ended`] tells whether that has
+//! been proven. Where a stream ends with a whole munro nothing in the protocol says so.
 //!
 //! # From live to on demand
 //!
@@ -70,12 +70,28 @@ pub use ntp::NtpTime;
 pub use source::{Finished, LiveSource, SourceError};
 pub use verifier::{LiveConfig, LiveVerifier, Offered, Refusal};
 
+use core::time::Duration;
+
 use crate::{MetadataError, signature::KeyError};
 
 /// Most chunks under a munro.
 pub const MAX_CHUNKS_PER_SIGNATURE: u32 = 4096;
 /// Chunks under a munro unless something else is said.
 pub const DEFAULT_CHUNKS_PER_SIGNATURE: u32 = 32;
+
+/// How many chunks to put under a munro where the first of them is to wait for its signature no longer than `latency`: the largest
+/// power of two of chunks that a stream of so many bytes a second fills in that time. The more they are, the less signatures cost. At
+/// least 2, at most [`MAX_CHUNKS_PER_SIGNATURE`] (RFC 7574 §6.1.2.1).
+pub const fn chunks_per_signature(bytes_per_second: u64, chunk_size: u32, latency: Duration) -> u32 {
+    const MICROS: u128 = 1_000_000;
+    let chunk_size = if chunk_size == 0 { 1 } else { chunk_size as u128 };
+    let chunks = (bytes_per_second as u128).saturating_mul(latency.as_micros()) / (MICROS * chunk_size);
+    match chunks {
+        0..=2 => 2,
+        chunks if chunks >= MAX_CHUNKS_PER_SIGNATURE as u128 => MAX_CHUNKS_PER_SIGNATURE,
+        chunks => 1 << chunks.ilog2(),
+    }
+}
 
 /// Why there can be no live stream like this.
 #[non_exhaustive]

@@ -386,7 +386,7 @@ fn the_end_is_proven_by_empty_uncles() {
     for munro in &stream.munros {
         viewer.offer(at(2), munro, &mut proven).unwrap();
     }
-    assert_eq!(viewer.end(), 16);
+    assert_eq!((viewer.end(), viewer.is_ended()), (16, false));
     let (verdict, new) = verify(&mut viewer, 8, stream.chunk(8), &stream.uncles(8));
     assert_eq!((verdict, viewer.end()), (Verdict::Accepted, 12), "whether chunk 11 is there cannot be told yet");
     assert!(new.iter().all(|claim| !claim.hash.is_empty()));
@@ -411,7 +411,25 @@ fn the_end_is_proven_by_empty_uncles() {
     assert_eq!(verify(&mut viewer, 8, stream.chunk(8), &claims).0, Verdict::Corrupt);
     assert_eq!(viewer.end(), 16);
     assert_eq!(verify(&mut viewer, 8, stream.chunk(8), &stream.uncles(8)).0, Verdict::Accepted);
-    assert_eq!(viewer.end(), 9);
+    // Of a stream of whole chunks, too.
+    assert_eq!((viewer.end(), viewer.is_ended()), (9, true));
+}
+
+#[test]
+fn as_many_chunks_under_a_signature_as_the_latency_allows() {
+    let chosen = |rate, size, micros| chunks_per_signature(rate, size, Duration::from_micros(micros));
+    // 4 Mbit/s are 488 chunks a second.
+    assert_eq!(chosen(500_000, 1024, 1_000_000), 256);
+    assert_eq!(chosen(500_000, 1024, 100_000), 32);
+    assert_eq!(chosen(500_000, 8192, 1_000_000), 32);
+    // Exactly, and a microsecond less.
+    assert_eq!(chosen(64 * 1024, 1024, 1_000_000), 64);
+    assert_eq!(chosen(64 * 1024, 1024, 999_999), 32);
+    for (rate, micros) in [(0, 0), (1, 1_000_000), (1 << 20, 0), (3 * 1024, 1_000_000)] {
+        assert_eq!(chosen(rate, 1024, micros), 2, "RFC 7574 §6.1.2.1: larger than 1");
+    }
+    assert_eq!(chosen(u64::MAX, 512, 1_000_000), MAX_CHUNKS_PER_SIGNATURE);
+    assert_eq!(chunks_per_signature(u64::MAX, 0, Duration::MAX), MAX_CHUNKS_PER_SIGNATURE);
 }
 
 #[test]

@@ -238,6 +238,16 @@ impl LiveVerifier {
         self.munros.last_key_value().map_or(0, |(first, entry)| first + entry.filled)
     }
 
+    /// Is it proven that the stream ends in the last munro: by hashes of what is empty, or by a short chunk? Once its last chunk is
+    /// verified, [`end`](Self::end) says where. A source that starts again goes on with the next munro.
+    pub fn is_ended(&self) -> bool {
+        let last = self.munros.last_key_value().map(|(_, entry)| entry);
+        last.is_some_and(|entry| {
+            let short = entry.last_len.is_some_and(|len| len < self.form.chunk_size as usize);
+            short || entry.filled < entry.munro.node.range().len()
+        })
+    }
+
     /// Length of a chunk in bytes, as far as is known: only the last of the stream is shorter than the others.
     pub fn chunk_len(&self, chunk: ChunkId) -> usize {
         let last = self.munros.last_key_value().filter(|_| chunk.checked_add(1) == Some(self.end()));

@@ -49,6 +49,11 @@ impl<'a> Swarm<'a> {
         self.state.integrity.live().map(|live| live.verifier.end())
     }
 
+    /// Of a live stream: is it proven that it ends soon? Once its last chunk is held, [`live_end`](Self::live_end) says where.
+    pub fn is_live_ended(&self) -> bool {
+        self.state.integrity.live().is_some_and(|live| live.verifier.is_ended())
+    }
+
     /// The first chunk that a peer says it has: of a live stream, how far back it can be had.
     pub fn first_available(&self) -> Option<ChunkId> {
         let channels = self.state.channels.iter().filter_map(|&i| self.channels.get(i)).filter(|c| c.is_up());

@@ -22,6 +22,13 @@ pub fn metrics_page(registry: &Registry) -> Response<Full<Bytes>> {
     response
 }
 
+/// A JSON document.
+pub fn json_page(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(value.to_string().into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// Counters that differ in one label, by its value.
 pub(crate) fn encode_family(
     encoder: &mut DescriptorEncoder<'_>,
