@@ -214,6 +214,28 @@ fn a_source_goes_on_where_it_was() {
 }
 
 #[test]
+fn each_chunk_may_be_signed() {
+    let place = Place::new();
+    let bytes = place.content("bytes", 150 * 1024 + 7);
+    let (mut source, link, mut stdin) = live(&place, &["--integrity", "sign-all"]);
+    // RFC 7574 Table 4: the link says which method it is.
+    assert!(link.contains("cp=2"), "{link}");
+    let (mut viewer, _) = watch(&place, &link, None, &["-o", "seen"]);
+    viewer.wait("the source", |value| value["event"] == "peer" && value["state"] == "up");
+    // A chunk is there at once: no munro has to be full.
+    stdin.write_all(&bytes[..3 * 1024]).unwrap();
+    let from = chunk_of(&viewer.event("tuned_in"));
+    stdin.write_all(&bytes[3 * 1024..]).unwrap();
+    drop(stdin);
+    source.event("ended");
+    let (code, stderr) = viewer.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(place.read("seen") == bytes[from..], "{} bytes from {from}", place.read("seen").len());
+    source.signal(Signal::INT);
+    assert_eq!(source.end().0, Some(130));
+}
+
+#[test]
 fn a_recorder_makes_on_demand_content_of_it() {
     let place = Place::new();
     let bytes = place.content("bytes", 300 * 1024 + 77);
@@ -253,6 +275,9 @@ fn what_cannot_be_is_said() {
     fs::set_permissions(place.path("bytes"), fs::Permissions::from_mode(0o600)).unwrap();
     place.run(["live", "bytes", "--key", "bytes"]).failed(2, &["bytes", "private key"]);
     place.run(["live", "bytes", "--key", "key", "--chunks-per-signature", "3"]).failed(2, &["power of two"]);
+    let both = ["live", "bytes", "--key", "key", "--integrity", "sign-all", "--chunks-per-signature", "8"];
+    place.run(both).failed(2, &["each chunk is signed", "--chunks-per-signature"]);
+    place.run(["live", "bytes", "--key", "key", "--integrity", "none"]).failed(2, &["unified-merkle-tree, sign-all"]);
     place.run(["live", "bytes", "--key", "key", "--window", "1KB"]).failed(2, &["--window", "too little"]);
     fs::set_permissions(place.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
     place.run(["live", "bytes", "--key", "key"]).failed(1, &["other users", "chmod 600"]);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ppsp_core::{IntegrityMethod, Link};
+use ppsp_core::Link;
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -44,11 +44,6 @@ pub(super) async fn run(
     out: &mut Output,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    if link.metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
-        return Err(Failure::usage(
-            "the link is to a live stream where each chunk is signed; this ppsp fetches streams with signed trees only",
-        ));
-    }
     let mut sink = Sink::open(args, out)?;
     let watching = Watching {
         delay: args.delay.map_or(Watching::DELAY, |span| span.0),

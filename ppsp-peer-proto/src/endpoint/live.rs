@@ -49,6 +49,8 @@ pub(super) struct Live {
     /// Chunks before this one are discarded.
     floor: ChunkId,
     tuned_in: bool,
+    /// In Sign All: when a peer was last asked for the end of the stream.
+    sought_at: Option<Instant>,
     /// Events of these kinds wait to be taken.
     pub(super) told_edge: bool,
     told_two: bool,
@@ -73,6 +75,7 @@ impl Live {
             unsigned: RangeSet::new(),
             floor: 0,
             tuned_in: false,
+            sought_at: None,
             told_edge: false,
             told_two: false,
         })
@@ -170,7 +173,7 @@ pub(super) struct Follower {
     theirs: Option<ChunkId>,
     /// In Sign All: signatures that came from it, of chunks that follow.
     signatures: VecDeque<(ChunkId, u64, Box<[u8]>)>,
-    /// In Sign All: when it was last asked for the end of the stream.
+    /// In Sign All: when it was last asked for the end of the stream, in doubt.
     sought_at: Option<Instant>,
 }
 
@@ -200,8 +203,8 @@ impl Follower {
 /// thin uplink.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long to wait in Sign All before a peer is asked again for the end of the stream. Viewers ask the same few for it
-/// first, mostly the source: the rest they give each other.
+/// How long to wait in Sign All before a peer is asked again for the end of the stream. Viewers ask the same few for it,
+/// who are the first to have it; the rest they give each other.
 const SEEK: Duration = Duration::from_millis(200);
 
 /// Signatures kept ahead of their chunks, for each peer; of more, the latest.
@@ -231,21 +234,22 @@ impl SwarmState {
 
     /// RFC 7574 §6.1.2.4, as far as it applies to Sign All: what a peer names as its last chunk is asked of it, whatever
     /// is wanted, where the stream would have moved on by it. Only the chunk itself shows that, by its signature.
-    pub(super) fn edge(&self, now: Instant, channel: &mut Channel) -> Option<ChunkRange> {
-        let live = self.integrity.live().filter(|live| live.sign_all && !live.is_source)?;
+    pub(super) fn edge(&mut self, now: Instant, channel: &mut Channel) -> Option<ChunkRange> {
+        let live = self.integrity.live_mut().filter(|live| live.sign_all && !live.is_source)?;
         let follower = channel.follower.as_mut()?;
         let last = ChunkRange::single(channel.have.last()?);
         let exists = last.last() < self.metadata.addressing.max_chunks(self.metadata.chunk_size);
         if last.first() < live.verifier.end() || !exists || self.busy.intersects(last) {
             return None;
         }
-        if let Some(again) = follower.sought_at.map(|at| at + SEEK).filter(|&again| now < again) {
-            channel.down.look_at(again);
-            return None;
+        // Who names what it does not send must not take the turn of those who do.
+        let sought_at = if channel.down.is_doubtful() { &mut follower.sought_at } else { &mut live.sought_at };
+        let again = sought_at.map(|at| at + SEEK).filter(|&again| now < again);
+        channel.down.look_at(again.unwrap_or(now + SEEK));
+        if again.is_none() {
+            *sought_at = Some(now);
         }
-        follower.sought_at = Some(now);
-        channel.down.look_at(now + SEEK);
-        Some(last)
+        again.is_none().then_some(last)
     }
 }
 
