@@ -501,7 +501,9 @@ impl Endpoint {
         let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1);
         let edge = edge.saturating_sub(window.saturating_mul(2));
         let floor = last.map_or(0, |last| last.saturating_add(1).saturating_sub(window)).max(edge);
-        if floor <= live.floor {
+        let floor = floor.max(live.floor);
+        // What was asked for when it lay in the window may come behind it.
+        if floor == live.floor && state.held.first().is_none_or(|first| first >= floor) {
             return;
         }
         live.floor = floor;
