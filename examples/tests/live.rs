@@ -190,6 +190,28 @@ fn a_source_goes_on_where_it_was() {
 }
 
 #[test]
+fn each_chunk_may_be_signed() {
+    let place = Place::new();
+    let bytes = place.content("bytes", 150 * 1024 + 7);
+    let (mut source, link, mut stdin) = live(&place, &["--integrity", "sign-all"]);
+    // RFC 7574 Table 4: the link says which method it is.
+    assert!(link.contains("cp=2"), "{link}");
+    let (mut viewer, _) = watch(&place, &link, None, &["-o", "seen"]);
+    viewer.wait("the source", |value| value["event"] == "peer" && value["state"] == "up");
+    // A chunk is there at once: no munro has to be full.
+    stdin.write_all(&bytes[..3 * 1024]).unwrap();
+    let from = chunk_of(&viewer.event("tuned_in"));
+    stdin.write_all(&bytes[3 * 1024..]).unwrap();
+    drop(stdin);
+    source.event("ended");
+    let (code, stderr) = viewer.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(place.read("seen") == bytes[from..], "{} bytes from {from}", place.read("seen").len());
+    source.signal(Signal::INT);
+    assert_eq!(source.end().0, Some(130));
+}
+
+#[test]
 fn a_recorder_makes_on_demand_content_of_it() {
     let place = Place::new();
     let bytes = place.content("bytes", 300 * 1024 + 77);
@@ -514,6 +536,9 @@ fn what_cannot_be_is_said() {
     // 256 chunks in a second of this stream: of four times as many there has to be room.
     says(&["--latency", "1s", "--bitrate", "4Mbit/s", "--window", "1s"]).failed(2, &["--window", "1.00 MiB"]);
     says(&["--record", "bytes"]).failed(1, &["bytes", "not written over"]);
+    let both = ["live", "bytes", "--key", "key", "--integrity", "sign-all", "--chunks-per-signature", "8"];
+    place.run(both).failed(2, &["each chunk is signed", "--chunks-per-signature"]);
+    place.run(["live", "bytes", "--key", "key", "--integrity", "none"]).failed(2, &["unified-merkle-tree, sign-all"]);
     fs::set_permissions(place.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
     place.run(["live", "bytes", "--key", "key"]).failed(1, &["other users", "chmod 600"]);
     fs::set_permissions(place.path("key"), fs::Permissions::from_mode(0o600)).unwrap();

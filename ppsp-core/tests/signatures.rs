@@ -110,7 +110,7 @@ fn a_stream_of_libswift() {
         hash: HashAlg::Sha1,
         ..SwarmMetadata::of_key(&PublicKey::parse(&bytes(&captured["swarm_id"])).unwrap())
     };
-    let munro = |munro: &Value, signing: Signing| {
+    let munro = |munro: &Value, signing: Signing| -> Munro {
         let number = |name: &str| munro[name].as_u64().unwrap();
         Munro {
             node: Bin::exactly(ChunkRange::new(number("first"), number("last")).unwrap()).unwrap(),

@@ -30,6 +30,8 @@ use crate::{
     },
 };
 
+mod live;
+
 /// A datagram, read in every format: reading ends, and what was read is written and reads the same again.
 pub fn datagram(data: &[u8]) {
     let Some((channel, payload)) = split_channel(data) else { return assert!(data.len() < 4) };
@@ -138,6 +140,12 @@ pub fn endpoint(data: &[u8]) {
         world.check();
     }
     world.finish();
+}
+
+/// The same with a live stream, in a Unified Merkle Tree or Sign All: its source, two viewers, and strangers that say what
+/// they have heard in other ways. The source ends, or starts again. See `Studio::check`, `overhear` and `finish`.
+pub fn live_endpoint(data: &[u8]) {
+    live::run(&mut Bytes(data));
 }
 
 /// The first byte by byte, zeros when there are no more.

@@ -12,7 +12,7 @@
 //! | [`wire`] | the messages and options of RFC 7574 §7 and §8, read and written |
 //!
 //! What is implemented: the whole of the wire format, static content protected by a Merkle hash tree, and live streams in a
-//! Unified Merkle Tree (RFC 7574 §6, [`LiveOptions`]). Sign All is for benign networks and not done here.
+//! Unified Merkle Tree or with each chunk signed, as Sign All has it (RFC 7574 §6, [`LiveOptions`]).
 //!
 //! # Example
 //!

@@ -32,6 +32,11 @@ fn seeds_of_endpoint() {
     corpus("endpoint", fuzzing::endpoint);
 }
 
+#[test]
+fn seeds_of_live_endpoint() {
+    corpus("live_endpoint", fuzzing::live_endpoint);
+}
+
 /// Bytes that a failure prints so that `xxd -r -p` makes a seed of them.
 #[derive(Clone)]
 struct Hex(Vec<u8>);
@@ -76,5 +81,10 @@ proptest! {
     #[test]
     fn any_endpoint(data in vec(any::<u8>(), 0..1500).prop_map(Hex)) {
         fuzzing::endpoint(&data.0);
+    }
+
+    #[test]
+    fn any_live_endpoint(data in vec(any::<u8>(), 0..1000).prop_map(Hex)) {
+        fuzzing::live_endpoint(&data.0);
     }
 }

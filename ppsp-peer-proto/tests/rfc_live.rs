@@ -1,18 +1,23 @@
-//! RFC 7574 §6 message by message: puppets and a live source.
+//! RFC 7574 §6 message by message: puppets and a live source. First the Unified Merkle Tree, then Sign All.
 
 mod common;
 
 use common::*;
-use ppsp_core::{Bin, ChunkRange, Claim, WindowStore, live::Munro};
+use ppsp_core::{Bin, ChunkRange, Claim, IntegrityMethod, WindowStore, live::Munro, signature::PublicKey};
 use ppsp_peer_proto::{
-    Reason,
+    Event, Reason,
     sim::{Access, Broadcast, LinkConfig, NodeId, Peer, Speech},
     wire::{ChannelId, Message, MessageType},
 };
 
 /// A stream of 64 KiB a second with a munro in every half of one, of which so many chunks have been made.
 fn stream(chunks: u64) -> (Broadcast, Speech, NodeId) {
-    let mut show = Broadcast::new(1, 64 * 1024, 1 << 20, LinkConfig::perfect(ms(5)), Access::UNLIMITED);
+    stream_of(IntegrityMethod::UnifiedMerkleTree, chunks)
+}
+
+fn stream_of(integrity: IntegrityMethod, chunks: u64) -> (Broadcast, Speech, NodeId) {
+    let link = LinkConfig::perfect(ms(5));
+    let mut show = Broadcast::protected(integrity, 1, 64 * 1024, 1 << 20, link, Access::UNLIMITED);
     while show.pushed() < chunks {
         show.run(ms(40));
     }
@@ -175,4 +180,197 @@ fn a_polluter_is_left() {
     assert_eq!(show.world.peer(viewer).down_reason(show.world.address(puppet)), Some(Reason::Corrupt));
     show.run(s(3));
     assert!(show.watchers[0].continuity() > 0.99, "{:?}", show.watchers[0]);
+}
+
+// §6.1.1: SIGNED_INTEGRITY with the chunk's signature, then DATA, in one datagram; the signature is over chunk
+// specification, timestamp and chunk, as they are on the wire. There are no hashes, and nothing is announced that is not
+// signed.
+#[test]
+fn in_sign_all_each_chunk_comes_behind_its_signature() {
+    let (mut show, speech, puppet) = stream_of(IntegrityMethod::SignAll, 70);
+    let source = show.world.address(show.source);
+    show.world.run_for(ms(30));
+    show.world.puppet_send(puppet, source, speech.opening(ChannelId(0x5000_0001)));
+    show.world.run_for(ms(50));
+    let answer = show.world.puppet_take(puppet).remove(0);
+    let (_, messages) = speech.parse(&answer.bytes);
+    let [Message::Handshake(hello), Message::Have { range: Some(held) }] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    // Table 4.
+    assert_eq!(hello.options.integrity, Some(2));
+    assert_eq!(*held, range(0, show.pushed() - 1));
+
+    let line = Line { puppet, remote: source, speech, ours: ChannelId(0x5000_0001), theirs: hello.source };
+    line.say(&mut show.world, &[Message::Request { range: range(3, 4) }]);
+    show.world.run_for(ms(200));
+    let received = show.world.puppet_take(puppet);
+    let mut chunks = vec![];
+    for one in &received {
+        let (_, messages) = line.speech.parse(&one.bytes);
+        assert!(!messages.iter().any(|message| message.message_type() == MessageType::Integrity), "{messages:?}");
+        for (n, message) in messages.iter().enumerate() {
+            let Message::Data { range: of, data, .. } = message else { continue };
+            let Some(Message::SignedIntegrity { range, timestamp, signature }) = n.checked_sub(1).map(|n| messages[n])
+            else {
+                panic!("no signature in {messages:?}")
+            };
+            assert_eq!(range, *of);
+            let chunk = u32::try_from(of.first()).unwrap().to_be_bytes();
+            let key = PublicKey::parse(show.metadata().id.as_bytes()).unwrap();
+            assert!(key.verify(&[&chunk, &chunk, &timestamp.to_be_bytes(), data], signature).is_ok());
+            // §8.9: type, chunk specification, timestamp, signature.
+            let shape = [&[7][..], &chunk, &chunk, &timestamp.to_be_bytes(), signature].concat();
+            assert!(one.bytes.windows(shape.len()).any(|bytes| bytes == shape));
+            assert_eq!(*data, show.content.chunk(of.first()));
+            chunks.push(of.first());
+        }
+    }
+    chunks.sort_unstable();
+    assert_eq!(chunks, [3, 4]);
+}
+
+/// A viewer in Sign All, and a puppet that has announced chunk 63 to it and was asked for it.
+struct Asked {
+    show: Broadcast,
+    viewer: NodeId,
+    line: Line,
+    /// Of chunk 63, which is all zeros.
+    signed: Munro,
+}
+
+impl Asked {
+    const CHUNK: u64 = 63;
+
+    fn new() -> Self {
+        let (mut show, speech, puppet) = stream_of(IntegrityMethod::SignAll, 64);
+        let viewer = show.watch_with(Access::UNLIMITED, s(5), &[], Box::new(WindowStore::new()));
+        let remote = show.world.address(viewer);
+        let have = Message::Have { range: Some(range(20, Self::CHUNK)) };
+        let line = Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[have]);
+        // §6.1.2.4, as far as it applies: where the stream is shows by its last chunk, so that is asked for, and nothing
+        // else as long as it is not known.
+        assert_eq!(line.asked(&mut show.world, ms(100)), [leaf(Self::CHUNK)]);
+        let signed = show.forged(Self::CHUNK);
+        Self { show, viewer, line, signed }
+    }
+
+    fn say(&mut self, datagrams: &[&[Message<'_>]]) {
+        for messages in datagrams {
+            self.line.say(&mut self.show.world, messages);
+        }
+        self.show.world.run_for(ms(20));
+    }
+
+    /// What becomes of the puppet; how many chunks are held; whether the stream was found.
+    fn outcome(&self) -> (Option<Reason>, u64, bool) {
+        let peer = self.show.world.peer(self.viewer);
+        let tuned = self.show.events(self.viewer).iter().any(|event| matches!(event, Event::TunedIn { .. }));
+        (peer.down_reason(self.show.world.address(self.line.puppet)), peer.held().len(), tuned)
+    }
+}
+
+fn zeros() -> Message<'static> {
+    Message::Data { range: leaf(Asked::CHUNK), timestamp: 0, data: &[0; 1024] }
+}
+
+// §6.1.1: in one datagram, or the signature first in a separate one.
+#[test]
+fn a_signed_chunk_shows_where_the_stream_is() {
+    let mut asked = Asked::new();
+    let signed = asked.signed.clone();
+    let signature = Message::SignedIntegrity {
+        range: signed.node.range(),
+        timestamp: signed.time.to_bits(),
+        signature: &signed.signature,
+    };
+    asked.say(&[&[signature, zeros()]]);
+    assert_eq!(asked.outcome(), (None, 1, true));
+
+    let mut asked = Asked::new();
+    asked.say(&[&[signature], &[zeros()]]);
+    assert_eq!(asked.outcome(), (None, 1, true));
+    // §6.1.1: who received it passes it on with its signature.
+    let (line, world) = (&asked.line, &mut asked.show.world);
+    line.say(world, &[Message::Request { range: leaf(Asked::CHUNK) }]);
+    let sent = line.hear(world, ms(200), |message| match message {
+        Message::SignedIntegrity { range, timestamp, signature } => Some((*range, *timestamp, signature.to_vec())),
+        _ => None,
+    });
+    assert_eq!(sent, [(leaf(Asked::CHUNK), signed.time.to_bits(), signed.signature.to_vec())]);
+}
+
+// §12.6.3, threat DATA.1, and §12.6.5, threats INTEGRITY.1 and INTEGRITY.2, in Sign All.
+#[test]
+fn a_chunk_whose_signature_is_not_right_is_not_taken() {
+    type Spoil = fn(&mut Asked);
+    let forged: [(&str, Spoil); 4] = [
+        ("another signature", |asked| asked.signed.signature[0] ^= 1),
+        ("the signature of another chunk", |asked| asked.signed.signature = asked.show.forged(62).signature),
+        ("a later time than was signed", |asked| {
+            asked.signed.time = ppsp_core::live::NtpTime::from_bits(asked.signed.time.to_bits() + (1 << 32));
+        }),
+        ("nothing that was signed", |asked| asked.signed.signature = vec![0; 64].into()),
+    ];
+    for (what, spoil) in forged {
+        let mut asked = Asked::new();
+        spoil(&mut asked);
+        let Asked { signed, .. } = &asked;
+        let signed = signed.clone();
+        let (range, timestamp) = (signed.node.range(), signed.time.to_bits());
+        asked.say(&[&[Message::SignedIntegrity { range, timestamp, signature: &signed.signature }, zeros()]]);
+        assert_eq!(asked.outcome(), (Some(Reason::Corrupt), 0, false), "{what}");
+    }
+    // Other bytes under a good signature.
+    let mut asked = Asked::new();
+    let signed = asked.signed.clone();
+    let (range, timestamp) = (signed.node.range(), signed.time.to_bits());
+    let signature = Message::SignedIntegrity { range, timestamp, signature: &signed.signature };
+    asked.say(&[&[signature, Message::Data { range: leaf(Asked::CHUNK), timestamp: 0, data: &[1; 1024] }]]);
+    assert_eq!(asked.outcome(), (Some(Reason::Corrupt), 0, false));
+    // A signature that belongs to another place, and none at all: nothing can be told of the chunk.
+    for messages in [
+        &[Message::SignedIntegrity { range: leaf(5), timestamp, signature: &signed.signature }, zeros()][..],
+        &[zeros()],
+    ] {
+        let mut asked = Asked::new();
+        asked.say(&[messages]);
+        assert_eq!(asked.outcome(), (None, 0, false));
+        assert_eq!(asked.show.world.peer(asked.viewer).stats().dropped_unproven, 1);
+    }
+}
+
+// §6.1.2.4: if the timestamp is too old, the message is discarded. §12.6.5, threat INTEGRITY.2.
+#[test]
+fn an_old_chunk_is_not_where_the_stream_is() {
+    let (mut show, speech, puppet) = stream_of(IntegrityMethod::SignAll, 64);
+    let signed = show.forged(Asked::CHUNK);
+    show.run(s(40));
+    let viewer = show.watch_with(Access::UNLIMITED, s(5), &[], Box::new(WindowStore::new()));
+    let remote = show.world.address(viewer);
+    let have = Message::Have { range: Some(leaf(Asked::CHUNK)) };
+    let line = Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[have]);
+    let (range, timestamp) = (signed.node.range(), signed.time.to_bits());
+    line.say(&mut show.world, &[Message::SignedIntegrity { range, timestamp, signature: &signed.signature }, zeros()]);
+    show.world.run_for(ms(100));
+    let peer = show.world.peer(viewer);
+    assert_eq!((peer.held().len(), peer.stats().refused_munros), (0, 1));
+    assert!(!show.events(viewer).iter().any(|event| matches!(event, Event::TunedIn { .. })));
+}
+
+// Signatures that nobody asked for take no memory to speak of, and none of them is checked.
+#[test]
+fn signatures_without_chunks_are_forgotten() {
+    let mut asked = Asked::new();
+    let signed = asked.signed.clone();
+    let (range, timestamp) = (signed.node.range(), signed.time.to_bits());
+    let signature = Message::SignedIntegrity { range, timestamp, signature: &signed.signature };
+    asked.say(&[&[signature]]);
+    for chunk in 1000..1016 {
+        let other = Message::SignedIntegrity { range: leaf(chunk), timestamp, signature: &signed.signature };
+        asked.say(&[&[other]]);
+    }
+    asked.say(&[&[zeros()]]);
+    assert_eq!(asked.outcome(), (None, 0, false));
+    assert_eq!(asked.show.world.peer(asked.viewer).stats().dropped_unproven, 1);
 }

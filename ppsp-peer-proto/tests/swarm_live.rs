@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use ppsp_core::{MemoryStore, SwarmMetadata, WindowStore, live::Munro};
+use ppsp_core::{IntegrityMethod, MemoryStore, SwarmMetadata, WindowStore, live::Munro};
 use ppsp_peer_proto::{
     EndpointConfig, Event,
     sim::{Access, Broadcast, Chance, LinkConfig, NodeId, Peer},
@@ -30,20 +30,29 @@ fn broadcast(seed: u64, seconds: u64) -> Broadcast {
     Broadcast::new(seed, BITRATE, BITRATE * seconds, link(), Access::up(BITRATE * 4))
 }
 
+/// The same, with each chunk signed (RFC 7574 §6.1.1).
+fn sign_all(seed: u64, seconds: u64) -> Broadcast {
+    let access = Access::up(BITRATE * 4);
+    Broadcast::protected(IntegrityMethod::SignAll, seed, BITRATE, BITRATE * seconds, link(), access)
+}
+
 #[test]
 fn one_source_and_one_viewer() {
     each_seed(|seed| {
-        let mut show = broadcast(seed, 20);
-        let source = show.source;
-        show.run(s(3));
-        let id = show.watch(plenty(), DELAY, &[source]);
-        show.run(s(16));
-        let viewer = &show.watchers[0];
-        assert!(viewer.shown() > 1000 && viewer.continuity() > 0.999, "{viewer:?}");
-        // RFC 7574 §6.1.2.4: it tunes in where the stream is.
-        let tuned = |event: &Event| matches!(event, Event::TunedIn { chunk, .. } if *chunk >= 320);
-        assert!(show.events(id).iter().any(tuned), "{:?}", show.events(id));
+        [broadcast(seed, 20), sign_all(seed, 20)].into_iter().for_each(one_viewer);
     });
+}
+
+fn one_viewer(mut show: Broadcast) {
+    let source = show.source;
+    show.run(s(3));
+    let id = show.watch(plenty(), DELAY, &[source]);
+    show.run(s(16));
+    let viewer = &show.watchers[0];
+    assert!(viewer.shown() > 1000 && viewer.continuity() > 0.999, "{viewer:?}");
+    // RFC 7574 §6.1.2.4: it tunes in where the stream is.
+    let tuned = |event: &Event| matches!(event, Event::TunedIn { chunk, .. } if *chunk >= 320);
+    assert!(show.events(id).iter().any(tuned), "{:?}", show.events(id));
 }
 
 /// Watchers with uplinks of half the bitrate to three times it, each of whom knows the source and some others. They
@@ -88,6 +97,19 @@ fn a_crowd_with_comings_and_goings() {
         show.run(s(20));
         let (continuity, sent) = report(&show);
         assert!(viewers != 20 || (continuity >= 0.99 && sent <= 4.0));
+    });
+}
+
+// RFC 7574 §6.1.1: most of it comes from other viewers, with the source's signatures.
+#[test]
+fn a_crowd_where_each_chunk_is_signed() {
+    one_seed(|seed| {
+        let mut show = sign_all(seed, 30);
+        show.run(s(3));
+        crowd(seed, &mut show, 10, s(5));
+        show.run(s(15));
+        let (continuity, sent) = report(&show);
+        assert!(continuity >= 0.99 && sent <= 4.0);
     });
 }
 
@@ -147,25 +169,28 @@ fn what_is_before_the_window_is_forgotten_and_the_rest_can_be_had() {
 #[test]
 fn a_source_that_failed_is_replaced() {
     one_seed(|seed| {
-        let mut show = broadcast(seed, 40);
-        show.run(s(3));
-        let source = show.source;
-        let first = show.watch(plenty(), DELAY, &[source]);
-        show.watch(plenty(), DELAY, &[source, first]);
-        show.run(s(8));
-        show.fail();
-        show.run(ms(500));
-        show.restart(Access::up(BITRATE * 4));
-        show.run(s(8));
-        // What the first one had announced and nobody had fetched yet is lost with it.
-        let before: Vec<u64> = show.present().map(|watcher| watcher.shown()).collect();
-        show.run(s(8));
-        for (watcher, before) in show.present().zip(before) {
-            assert!(watcher.shown() - before > 990, "{watcher:?}");
-            assert!(watcher.continuity() > 0.85, "{watcher:?}");
-            assert!(!show.events(watcher.peer).iter().any(|event| matches!(event, Event::TwoSources { .. })));
-        }
+        [broadcast(seed, 40), sign_all(seed, 40)].into_iter().for_each(replaced);
     });
+}
+
+fn replaced(mut show: Broadcast) {
+    show.run(s(3));
+    let source = show.source;
+    let first = show.watch(plenty(), DELAY, &[source]);
+    show.watch(plenty(), DELAY, &[source, first]);
+    show.run(s(8));
+    show.fail();
+    show.run(ms(500));
+    show.restart(Access::up(BITRATE * 4));
+    show.run(s(8));
+    // What the first one had announced and nobody had fetched yet is lost with it.
+    let before: Vec<u64> = show.present().map(|watcher| watcher.shown()).collect();
+    show.run(s(8));
+    for (watcher, before) in show.present().zip(before) {
+        assert!(watcher.shown() - before > 990, "{watcher:?}");
+        assert!(watcher.continuity() > 0.85, "{watcher:?}");
+        assert!(!show.events(watcher.peer).iter().any(|event| matches!(event, Event::TwoSources { .. })));
+    }
 }
 
 /// A puppet that comes to a peer with a munro.

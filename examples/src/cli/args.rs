@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use ppsp_auth::UserName;
-use ppsp_core::{ChunkAddressing, HashAlg};
+use ppsp_core::{ChunkAddressing, HashAlg, IntegrityMethod};
 
 use super::units::{Extent, HostPort, Listen, Moment, Rate, SeedAfter, Size, Span, from_toml};
 use crate::{http::Pin, portal::names::EVERYONE};
@@ -282,6 +282,10 @@ pub struct LiveArgs {
     /// Chunks under a signature, a power of two: fewer come sooner and cost more [default: 32, or what --latency says]
     #[arg(long, env = set("PPSP_CHUNKS_PER_SIGNATURE"), value_name = "NUMBER", conflicts_with = "latency")]
     pub chunks_per_signature: Option<u32>,
+    /// How viewers know what is the source's: unified-merkle-tree, or sign-all, where each chunk is signed, which needs no
+    /// waiting for others and costs every viewer a check for each [default: unified-merkle-tree]
+    #[arg(long, env = set("PPSP_INTEGRITY"), value_name = "METHOD")]
+    pub integrity: Option<LiveIntegrity>,
     /// How fast the stream comes, for what else is said in time: 4Mbit/s
     #[arg(long, env = set("PPSP_BITRATE"), value_name = "RATE")]
     pub bitrate: Option<Rate>,
@@ -1030,6 +1034,10 @@ pub struct HashName(pub HashAlg);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AddressingName(pub ChunkAddressing);
 
+/// A content integrity protection method of live content, by its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LiveIntegrity(pub IntegrityMethod);
+
 /// Peer exchange.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Pex {
@@ -1073,6 +1081,17 @@ impl std::str::FromStr for AddressingName {
         let all = ChunkAddressing::ALL;
         let found = all.into_iter().find(|method| method.name() == text);
         found.map(Self).ok_or_else(|| format!("'{text}' is not one of {}", all.map(ChunkAddressing::name).join(", ")))
+    }
+}
+
+impl std::str::FromStr for LiveIntegrity {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "unified-merkle-tree" => Ok(Self(IntegrityMethod::UnifiedMerkleTree)),
+            "sign-all" => Ok(Self(IntegrityMethod::SignAll)),
+            _ => Err(format!("'{text}' is not one of unified-merkle-tree, sign-all")),
+        }
     }
 }
 

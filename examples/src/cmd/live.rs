@@ -9,7 +9,7 @@ use std::{
 };
 
 use ppsp_core::{
-    ChunkAddressing, ContentStore, Link, SwarmMetadata, Tree, WindowStore,
+    ChunkAddressing, ContentStore, IntegrityMethod, Link, SwarmMetadata, Tree, WindowStore,
     descriptor::Descriptor,
     live::{DEFAULT_CHUNKS_PER_SIGNATURE, LiveConfig, LiveSource, chunks_per_signature},
     signature::{PrivateKey, Signer},
@@ -63,10 +63,18 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
     let (path, key) = key_of(&args, out)?;
     let mut metadata = SwarmMetadata::of_key(key.public_key());
     metadata.addressing = args.addressing.map_or(ChunkAddressing::Range64, |name| name.0);
+    metadata.integrity = args.integrity.map_or(metadata.integrity, |method| method.0);
+    if metadata.integrity == IntegrityMethod::SignAll && (args.chunks_per_signature.is_some() || args.latency.is_some())
+    {
+        return Err(Failure::usage(
+            "with --integrity sign-all each chunk is signed: leave out --chunks-per-signature and --latency",
+        ));
+    }
     let per_signature = per_signature(&args, &metadata);
-    let window = window(&args, &metadata, per_signature)?;
     let source =
         LiveSource::new(&metadata, Default::default(), per_signature, Box::new(key)).map_err(Failure::usage)?;
+    let per_signature = source.chunks_per_signature();
+    let window = window(&args, &metadata, per_signature)?;
     let place = Place::open(&path)?;
     let source = source.starting_at(place.chunks());
     let first = source.next_chunk();
@@ -119,7 +127,6 @@ pub(super) async fn run(args: LiveArgs, out: &mut Output) -> Result<(), Failure>
         out.say(format_args!("the channel goes on with chunk {first}"));
     }
     out.say("on the air until the input ends, or Ctrl-C");
-    let per_signature = u64::from(per_signature);
     let chunks = read(input, metadata.chunk_size as usize)?;
     let mut broadcast =
         Broadcast { peer, place, out, shown, recording, next: first, first, per_signature, bytes: 0, tree: None };
@@ -320,7 +327,7 @@ fn per_signature(args: &LiveArgs, metadata: &SwarmMetadata) -> u32 {
 }
 
 /// Chunks that are kept.
-fn window(args: &LiveArgs, metadata: &SwarmMetadata, per_signature: u32) -> Result<u64, Failure> {
+fn window(args: &LiveArgs, metadata: &SwarmMetadata, per_signature: u64) -> Result<u64, Failure> {
     let bytes = match (args.window, args.bitrate) {
         (None, _) => WINDOW,
         (Some(Extent::Size(bytes)), _) => bytes,
@@ -332,7 +339,7 @@ fn window(args: &LiveArgs, metadata: &SwarmMetadata, per_signature: u32) -> Resu
         }
     };
     let chunks = bytes / u64::from(metadata.chunk_size);
-    let least = MIN_MUNROS * u64::from(per_signature);
+    let least = MIN_MUNROS * per_signature;
     if chunks < least {
         let least = units::bytes(least * u64::from(metadata.chunk_size));
         return Err(Failure::usage(format!(

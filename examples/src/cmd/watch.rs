@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ppsp_core::{IntegrityMethod, Link, signature::PublicKey};
+use ppsp_core::{Link, signature::PublicKey};
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -47,11 +47,6 @@ pub(super) async fn run(
     out: &mut Output,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    if link.metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
-        return Err(Failure::usage(
-            "the link is to a live stream where each chunk is signed; this ppsp fetches streams with signed trees only",
-        ));
-    }
     // What cannot be is better known before files are made.
     PublicKey::parse(link.metadata.id.as_bytes())
         .map_err(|e| Failure::usage(format!("the link is to no live stream: its swarm ID is no public key: {e}")))?;

@@ -5,9 +5,10 @@ use alloc::boxed::Box;
 use super::{LiveError, NtpTime};
 use crate::{Bin, ChunkAddressing, ChunkId, Hash, HashAlg, IntegrityMethod, SwarmMetadata};
 
-/// A node of the tree that the source has signed (RFC 7574 §6.1.2.1); in Sign All the leaf of a chunk.
+/// A node of the tree that the source has signed (RFC 7574 §6.1.2.1); in Sign All the leaf of a chunk. Its signature may
+/// be borrowed, as from a datagram.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Munro {
+pub struct Munro<S = Box<[u8]>> {
     /// The node.
     pub node: Bin,
     /// When it was signed, by the source's clock.
@@ -15,7 +16,7 @@ pub struct Munro {
     /// Its hash.
     pub hash: Hash,
     /// The signature; of what, says [`Signing`].
-    pub signature: Box<[u8]>,
+    pub signature: S,
 }
 
 /// What a munro's signature covers.

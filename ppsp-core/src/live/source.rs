@@ -122,8 +122,11 @@ impl LiveSource {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Sign`]. What was not signed is not part of the stream.
+    /// [`SourceError::Sign`], and in Sign All [`SourceError::Unsigned`]. What was not signed is not part of the stream.
     pub fn finish(mut self, now: NtpTime, sink: &mut dyn FnMut(Bin, &Hash)) -> Result<Finished, SourceError> {
+        if self.form.sign_all && self.unsigned.is_some() {
+            return Err(SourceError::Unsigned);
+        }
         let mut munro = self.sign(now, &[])?;
         if self.next == self.began {
             return Ok(Finished { munro, tree: None });

@@ -473,6 +473,45 @@ fn sign_all_takes_each_chunk_by_its_signature() {
     assert_eq!(answer, Err(Refusal::Misplaced));
 }
 
+// RFC 7574 §6.1.1: a chunk that was not signed is not kept, and so not part of the stream.
+#[test]
+fn in_sign_all_nothing_is_signed_in_place_of_a_chunk() {
+    let signer = Recorder::new();
+    let mut source = LiveSource::new(&sign_all(), Signing::Rfc, 1, Box::new(signer.clone())).unwrap();
+    *signer.fails.lock().unwrap() = true;
+    assert!(matches!(source.push(at(0), &[1; SIZE], &mut |_, _| ()), Err(SourceError::Sign(_))));
+    *signer.fails.lock().unwrap() = false;
+    assert!(matches!(source.push(at(0), &[2; SIZE], &mut |_, _| ()), Err(SourceError::Unsigned)));
+    assert!(matches!(source.finish(at(0), &mut |_, _| ()), Err(SourceError::Unsigned)));
+}
+
+/// A source ends with a short chunk, and one with the same key goes on behind it: the short one is no less the source's.
+#[test]
+fn a_short_chunk_is_good_before_a_source_that_started_again() {
+    for (metadata, width) in [(metadata(), 4), (sign_all(), 1)] {
+        let stream = Stream::of(&metadata, 2 * SIZE + 5, width);
+        let source = LiveSource::new(&metadata, Signing::Rfc, width as u32, Box::new(key(1))).unwrap();
+        let mut source = source.starting_at(3);
+        let mut viewer = LiveVerifier::new(&metadata, LiveConfig::default()).unwrap();
+        let (mut next, mut proven) = (None, vec![]);
+        let first = source.next_chunk();
+        while next.is_none() {
+            next = source.push(at(5), &[1; SIZE], &mut |_, _| ()).unwrap();
+        }
+        let next = next.unwrap();
+        if width == 1 {
+            let munro = &stream.munros[2];
+            viewer.offer_signed(at(5), first, &[1; SIZE], next.time, &next.signature, &mut proven).unwrap();
+            viewer.offer_signed(at(5), 2, stream.chunk(2), munro.time, &munro.signature, &mut proven).unwrap();
+        } else {
+            viewer.offer(at(5), &next, &mut proven).unwrap();
+            viewer.offer(at(5), &stream.munros[0], &mut proven).unwrap();
+        }
+        assert_eq!(verify(&mut viewer, 2, stream.chunk(2), &stream.uncles(2)).0, Verdict::Accepted);
+        assert_eq!((viewer.chunk_len(2), viewer.chunk_len(first)), (5, SIZE));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

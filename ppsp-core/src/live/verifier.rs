@@ -93,14 +93,19 @@ impl LiveVerifier {
         })
     }
 
-    /// Takes a munro that a peer sent (RFC 7574 §6.1.2.3). Appends hashes that are known by it and were not before to
-    /// `proven`.
+    /// Takes a munro that a peer sent (RFC 7574 §6.1.2.3), and a copy of its signature where it was not known. Appends
+    /// hashes that are known by it and were not before to `proven`.
     ///
     /// # Errors
     ///
     /// [`Refusal`]. Nothing has changed then. In Sign All munros are [`Refusal::Misplaced`], see
     /// [`offer_signed`](Self::offer_signed).
-    pub fn offer(&mut self, now: NtpTime, munro: &Munro, proven: &mut Vec<Claim>) -> Result<Offered, Refusal> {
+    pub fn offer<S: AsRef<[u8]>>(
+        &mut self,
+        now: NtpTime,
+        munro: &Munro<S>,
+        proven: &mut Vec<Claim>,
+    ) -> Result<Offered, Refusal> {
         if self.form.sign_all {
             return Err(Refusal::Misplaced);
         }
@@ -129,8 +134,7 @@ impl LiveVerifier {
         }
         let mut hash = Hash::empty(self.form.alg);
         hash_chunks(self.form.alg, &[data], slice::from_mut(&mut hash));
-        let munro = Munro { node, time, hash, signature: signature.into() };
-        let answer = self.accept(now, &munro, data, proven)?;
+        let answer = self.accept(now, &Munro { node, time, hash, signature }, data, proven)?;
         self.learn_end(chunk, chunk, data.len());
         Ok(answer)
     }
@@ -139,7 +143,7 @@ impl LiveVerifier {
     /// long.
     pub fn admit(&mut self, munro: &Munro, chunks: u64, last_len: usize, proven: &mut Vec<Claim>) {
         if self.place(munro).is_ok() {
-            self.enter(munro, proven);
+            self.enter(munro.clone(), proven);
             if let Some(entry) = self.munros.get_mut(&munro.node.first_chunk()) {
                 entry.filled = chunks.clamp(1, munro.node.range().len());
                 entry.last_len = Some(last_len);
@@ -248,10 +252,11 @@ impl LiveVerifier {
         })
     }
 
-    /// Length of a chunk in bytes, as far as is known: only the last of the stream is shorter than the others.
+    /// Length of a chunk in bytes, as far as is known: only the last that a source made is shorter than the others.
     pub fn chunk_len(&self, chunk: ChunkId) -> usize {
-        let last = self.munros.last_key_value().filter(|_| chunk.checked_add(1) == Some(self.end()));
-        last.and_then(|(_, entry)| entry.last_len).unwrap_or(self.form.chunk_size as usize)
+        let last = |entry: &&Subtree| chunk - entry.munro.node.first_chunk() + 1 == entry.filled;
+        let len = self.entry_of(chunk).filter(last).and_then(|entry| entry.last_len);
+        len.unwrap_or(self.form.chunk_size as usize)
     }
 
     /// Is this node known to stand for nothing, behind the end of the stream?
@@ -279,10 +284,10 @@ impl LiveVerifier {
         self.munros.get(&first_of(chunk, self.height?))
     }
 
-    fn accept(
+    fn accept<S: AsRef<[u8]>>(
         &mut self,
         now: NtpTime,
-        munro: &Munro,
+        munro: &Munro<S>,
         body: &[u8],
         proven: &mut Vec<Claim>,
     ) -> Result<Offered, Refusal> {
@@ -306,7 +311,7 @@ impl LiveVerifier {
         }
         let mut head = [0; HEAD];
         let message = self.form.message(munro.node, munro.time, body, &mut head).ok_or(Refusal::Misplaced)?;
-        self.key.verify(&message, &munro.signature).map_err(|_| Refusal::BadSignature)?;
+        self.key.verify(&message, munro.signature.as_ref()).map_err(|_| Refusal::BadSignature)?;
         // One source signs one munro for each place, and none with an earlier time than the one before it, but for what
         // its clock may have been set back when it started again. Where the signature covers neither place nor time,
         // anybody could have made it look as if.
@@ -320,12 +325,13 @@ impl LiveVerifier {
             }
             return Err(if self.form.signing == Signing::Rfc { Refusal::TwoSources } else { Refusal::Misplaced });
         }
-        self.enter(munro, proven);
+        let Munro { node, time, hash, .. } = *munro;
+        self.enter(Munro { node, time, hash, signature: munro.signature.as_ref().into() }, proven);
         Ok(Offered::New)
     }
 
     /// The first chunk of a munro that may stand where it does.
-    fn place(&self, munro: &Munro) -> Result<ChunkId, Refusal> {
+    fn place<S>(&self, munro: &Munro<S>) -> Result<ChunkId, Refusal> {
         let (node, height) = (munro.node, munro.node.height());
         let wide = match self.height {
             Some(known) => height == known,
@@ -344,11 +350,11 @@ impl LiveVerifier {
     }
 
     /// Takes a munro for the source's.
-    fn enter(&mut self, munro: &Munro, proven: &mut Vec<Claim>) {
-        self.height = Some(munro.node.height());
-        let entry = Subtree::new(munro.clone());
-        self.munros.insert(munro.node.first_chunk(), entry);
-        proven.push(Claim { node: munro.node, hash: munro.hash });
+    fn enter(&mut self, munro: Munro, proven: &mut Vec<Claim>) {
+        let Munro { node, hash, .. } = munro;
+        self.height = Some(node.height());
+        self.munros.insert(node.first_chunk(), Subtree::new(munro));
+        proven.push(Claim { node, hash });
         if let Some(window) = self.config.window {
             let end = self.munros.last_key_value().map_or(0, |(_, last)| last.munro.node.last_chunk() + 1);
             self.forget_before(end.saturating_sub(window));
@@ -367,17 +373,16 @@ impl LiveVerifier {
     }
 
     fn judge(&mut self, chunk: &Unverified<'_>, leaf: &Hash, proven: &mut Vec<Claim>) -> Verdict {
-        let last = self.munros.last_key_value().map(|(&first, _)| first);
         let Some(height) = self.height else { return Verdict::Unproven };
         let first = first_of(chunk.chunk, height);
         let Some(entry) = self.munros.get_mut(&first) else { return Verdict::Unproven };
         let (len, size) = (chunk.data.len(), self.form.chunk_size as usize);
         // In Sign All chunks are proven by their signatures; what is known may come again.
-        let short = len < size;
-        if len == 0 || len > size || chunk.chunk - first >= entry.filled || (short && Some(first) != last) {
+        if len == 0 || len > size || chunk.chunk - first >= entry.filled {
             return Verdict::Corrupt;
         }
-        let end = if short { chunk.chunk + 1 } else { first + entry.filled };
+        // Nothing follows a short chunk but what a source signs that starts again, behind this munro.
+        let end = if len < size { chunk.chunk + 1 } else { first + entry.filled };
         match entry.climb(self.form.alg, chunk, leaf, end, &mut self.path) {
             Climb::Missing => return Verdict::Unproven,
             Climb::Contradicted => return Verdict::Corrupt,

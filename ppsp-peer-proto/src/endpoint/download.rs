@@ -110,6 +110,11 @@ impl Download {
         [stall, self.retry_at].into_iter().flatten().min()
     }
 
+    /// There may be something to ask for then, whatever happens until then.
+    pub(super) fn look_at(&mut self, at: Instant) {
+        self.retry_at = Some(self.retry_at.map_or(at, |before| before.min(at)));
+    }
+
     /// A round trip was measured.
     pub(super) fn on_rtt(&mut self, rtt: Duration) {
         self.rtt = Some(self.rtt.map_or(rtt, |old| old.min(rtt)));
@@ -306,6 +311,10 @@ impl Endpoint {
         {
             request(now, i, channel, state, ChunkRange::single(last), &mut shared.requested);
             budget -= 1;
+        }
+        if let Some(edge) = state.edge(now, channel) {
+            request(now, i, channel, state, edge, &mut shared.requested);
+            budget = budget.saturating_sub(1);
         }
         let mut picked = core::mem::take(&mut shared.picked);
         while budget > 0 {

@@ -442,7 +442,10 @@ impl Endpoint {
             *resend_at = now + RESEND * (1 << (*tries - 1).min(3));
         }
         let aligned = swarm.state.metadata.addressing.is_bins() || channel.draft;
-        let mut untold = swarm.state.runs_beyond(&channel.have, 0);
+        // Of a live stream the last first: by it the peer finds where the stream is.
+        let held = &swarm.state.held;
+        let last = held.last().filter(|_| live.is_some()).and_then(|last| held.run_at(last));
+        let mut untold = swarm.state.runs_beyond(&channel.have, last.map_or(0, ChunkRange::first));
         let mut run = untold.next();
         for _ in 0..FIRST_HAVES {
             let Some(rest) = run else { break };

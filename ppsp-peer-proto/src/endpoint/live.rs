@@ -1,6 +1,6 @@
 //! Live swarms (RFC 7574 §6): a source's chunks and munros, where the stream is, what is forgotten.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
 use ppsp_core::{
@@ -39,6 +39,8 @@ pub(super) struct Live {
     /// This is, or was, the source's peer.
     pub(super) is_source: bool,
     pub(super) window: Option<u64>,
+    /// Each chunk is signed (RFC 7574 §6.1.1).
+    pub(super) sign_all: bool,
     unix_offset: i64,
     algorithm: u8,
     alg: HashAlg,
@@ -47,6 +49,8 @@ pub(super) struct Live {
     /// Chunks before this one are discarded.
     floor: ChunkId,
     tuned_in: bool,
+    /// In Sign All: when a peer was last asked for the end of the stream.
+    sought_at: Option<Instant>,
     /// Events of these kinds wait to be taken.
     pub(super) told_edge: bool,
     told_two: bool,
@@ -54,9 +58,6 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(metadata: &SwarmMetadata, options: LiveOptions) -> Result<Self, LiveError> {
-        if metadata.integrity != IntegrityMethod::UnifiedMerkleTree {
-            return Err(LiveError::Method);
-        }
         // Who is behind holds chunks that lie further back from the end of the stream, and is held to its window all
         // the same: munros are kept for longer.
         let window = options.config.window;
@@ -67,12 +68,14 @@ impl Live {
             is_source: options.source.is_some(),
             source: options.source,
             window,
+            sign_all: metadata.integrity == IntegrityMethod::SignAll,
             unix_offset: options.unix_offset,
             algorithm: PublicKey::parse(metadata.id.as_bytes())?.algorithm().code(),
             alg: metadata.hash,
             unsigned: RangeSet::new(),
             floor: 0,
             tuned_in: false,
+            sought_at: None,
             told_edge: false,
             told_two: false,
         })
@@ -130,9 +133,10 @@ impl Live {
         Ok(Some(hash[0]))
     }
 
-    /// The last munro, where a peer is to be told (RFC 7574 §6.1.2.4).
+    /// The last munro, where a peer is to be told (RFC 7574 §6.1.2.4). In Sign All there is nothing to tell: a signature
+    /// proves nothing without its chunk, which is asked for, see [`SwarmState::edge`].
     pub(super) fn untold(&self, now: Instant, have: &RangeSet, follower: &Follower) -> Option<&Munro> {
-        let munro = self.verifier.rightmost()?;
+        let munro = self.verifier.rightmost().filter(|_| !self.sign_all)?;
         let first = munro.node.first_chunk();
         // Knowledge shows by HAVEs and ACKs of its chunks or later ones, and by the munro itself.
         let knows = follower.theirs.is_some_and(|theirs| theirs >= first) || have.next_set(first).is_some();
@@ -140,13 +144,21 @@ impl Live {
         (!knows && again).then_some(munro)
     }
 
-    /// Writes a munro with its signature: both, or nothing.
+    /// Writes a munro with its signature: both, or nothing. In Sign All the signature alone, for the chunk says the rest
+    /// (§6.1.1).
     pub(super) fn write(&self, munro: &Munro, writer: &mut Writer<'_>, format: &Format) -> Result<(), Full> {
         let (range, start) = (munro.node.range(), writer.len());
         let timestamp = self.verifier.signing().write_time(munro.time);
         let signed = Message::SignedIntegrity { range, timestamp, signature: &munro.signature };
-        writer.put(&Message::Integrity { range, hash: munro.hash.as_bytes() }, format)?;
+        if !self.sign_all {
+            writer.put(&Message::Integrity { range, hash: munro.hash.as_bytes() }, format)?;
+        }
         writer.put(&signed, format).inspect_err(|_| writer.truncate(start))
+    }
+
+    /// Bytes of a munro as it is written.
+    pub(super) fn signed_len(&self, format: &Format) -> usize {
+        if self.sign_all { signature_len(format) } else { munro_len(format) }
     }
 }
 
@@ -159,12 +171,30 @@ pub(super) struct Follower {
     ours: Option<(ChunkId, Instant)>,
     /// First chunk of the last munro that came from it.
     theirs: Option<ChunkId>,
+    /// In Sign All: signatures that came from it, of chunks that follow.
+    signatures: VecDeque<(ChunkId, u64, Box<[u8]>)>,
+    /// In Sign All: when it was last asked for the end of the stream, in doubt.
+    sought_at: Option<Instant>,
 }
 
 impl Follower {
     /// It was told this munro.
     pub(super) fn told(&mut self, now: Instant, munro: Bin) {
         self.ours = Some((munro.first_chunk(), now));
+    }
+
+    fn keep_signature(&mut self, chunk: ChunkId, timestamp: u64, signature: &[u8]) {
+        if self.signatures.len() >= MAX_SIGNATURES {
+            self.signatures.pop_front();
+        }
+        self.signatures.push_back((chunk, timestamp, signature.into()));
+    }
+
+    /// The latest signature of a chunk. Those that came before it are of no use any more: each stands before its chunk.
+    fn take_signature(&mut self, chunk: ChunkId) -> Option<(u64, Box<[u8]>)> {
+        let at = self.signatures.iter().rposition(|&(of, ..)| of == chunk)?;
+        let (_, timestamp, signature) = self.signatures.drain(..=at).next_back()?;
+        Some((timestamp, signature))
     }
 }
 
@@ -173,10 +203,21 @@ impl Follower {
 /// thin uplink.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long to wait in Sign All before a peer is asked again for the end of the stream. Viewers ask the same few for it,
+/// who are the first to have it; the rest they give each other.
+const SEEK: Duration = Duration::from_millis(200);
+
+/// Signatures kept ahead of their chunks, for each peer; of more, the latest.
+const MAX_SIGNATURES: usize = 16;
+
 /// Bytes of a munro and its signature.
 pub(super) fn munro_len(format: &Format) -> usize {
-    let spec = format.addressing.spec_len();
-    crate::wire::integrity_len(format) + 1 + spec + 8 + format.signature_len.unwrap_or(0)
+    crate::wire::integrity_len(format) + signature_len(format)
+}
+
+/// Bytes of SIGNED_INTEGRITY.
+fn signature_len(format: &Format) -> usize {
+    1 + format.addressing.spec_len() + 8 + format.signature_len.unwrap_or(0)
 }
 
 impl SwarmState {
@@ -187,7 +228,28 @@ impl SwarmState {
         let bytes = self.metadata.addressing == ppsp_core::ChunkAddressing::Byte64;
         let unit = if bytes { u64::from(self.metadata.chunk_size.max(1)) } else { 1 };
         let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL);
-        Some(Box::new(Follower { window: window.map(|window| window / unit), ours: None, theirs: None }))
+        let window = window.map(|window| window / unit);
+        Some(Box::new(Follower { window, ours: None, theirs: None, signatures: VecDeque::new(), sought_at: None }))
+    }
+
+    /// RFC 7574 §6.1.2.4, as far as it applies to Sign All: what a peer names as its last chunk is asked of it, whatever
+    /// is wanted, where the stream would have moved on by it. Only the chunk itself shows that, by its signature.
+    pub(super) fn edge(&mut self, now: Instant, channel: &mut Channel) -> Option<ChunkRange> {
+        let live = self.integrity.live_mut().filter(|live| live.sign_all && !live.is_source)?;
+        let follower = channel.follower.as_mut()?;
+        let last = ChunkRange::single(channel.have.last()?);
+        let exists = last.last() < self.metadata.addressing.max_chunks(self.metadata.chunk_size);
+        if last.first() < live.verifier.end() || !exists || self.busy.intersects(last) {
+            return None;
+        }
+        // Who names what it does not send must not take the turn of those who do.
+        let sought_at = if channel.down.is_doubtful() { &mut follower.sought_at } else { &mut live.sought_at };
+        let again = sought_at.map(|at| at + SEEK).filter(|&again| now < again);
+        channel.down.look_at(again.unwrap_or(now + SEEK));
+        if again.is_none() {
+            *sought_at = Some(now);
+        }
+        again.is_none().then_some(last)
     }
 }
 
@@ -310,7 +372,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// A munro came, with its hash before it in the same datagram (RFC 7574 §6.1.2.3).
+    /// A munro came, with its hash before it in the same datagram (RFC 7574 §6.1.2.3). In Sign All, the signature of a
+    /// chunk that follows.
     pub(super) fn on_munro(
         &mut self,
         now: Instant,
@@ -319,9 +382,15 @@ impl Endpoint {
         claims: &mut Vec<Claim>,
         from: usize,
     ) {
-        let Some(slot) = self.channels.get(i).map(|channel| channel.swarm) else { return };
+        let Some(channel) = self.channels.get_mut(i) else { return };
+        let slot = channel.swarm;
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
-        let Some(live) = swarm.state.integrity.live_mut() else { return };
+        let (Some(live), Some(follower)) = (swarm.state.integrity.live_mut(), channel.follower.as_mut()) else {
+            return;
+        };
+        if live.sign_all {
+            return follower.keep_signature(range.first(), timestamp, signature);
+        }
         let ours = claims.get(from..).unwrap_or_default();
         let hash = ours.iter().rfind(|claim| claim.node.range() == range).copied();
         let Some(Claim { node, hash }) = hash else {
@@ -331,31 +400,67 @@ impl Endpoint {
         if claims.last().is_some_and(|claim| claim.node == node) {
             claims.pop();
         }
-        let munro =
-            Munro { node, time: live.verifier.signing().read_time(timestamp), hash, signature: signature.into() };
+        let munro = Munro { node, time: live.verifier.signing().read_time(timestamp), hash, signature };
         self.proven.clear();
-        let first = node.first_chunk();
-        let refusal = match live.verifier.offer(live.time(now), &munro, &mut self.proven) {
+        match live.verifier.offer(live.time(now), &munro, &mut self.proven) {
             Ok(offered) => {
-                if let Some(follower) = self.channels.get_mut(i).and_then(|channel| channel.follower.as_mut()) {
-                    follower.theirs = follower.theirs.max(Some(first));
+                follower.theirs = follower.theirs.max(Some(node.first_chunk()));
+                if offered == Offered::New {
+                    match swarm.store.keep(&self.proven) {
+                        Ok(()) => self.on_edge(slot),
+                        Err(error) => self.fail(slot, error),
+                    }
                 }
-                if offered == Offered::Known {
-                    return;
-                }
-                if let Err(error) = swarm.store.keep(&self.proven) {
-                    return self.fail(slot, error);
-                }
-                return self.on_edge(slot);
             }
-            Err(refusal) => refusal,
+            Err(refusal) => self.on_refusal(now, i, refusal),
+        }
+    }
+
+    /// A chunk came that was expected. In Sign All it is taken by its signature, which came with it or before it (RFC 7574
+    /// §6.1.1); `false`: it is not the source's, as far as can be told, or too old to be the end of the stream.
+    pub(super) fn is_signed(&mut self, now: Instant, i: usize, chunk: ChunkId, data: &[u8]) -> bool {
+        let Some(channel) = self.channels.get_mut(i) else { return false };
+        let slot = channel.swarm;
+        // Of static content there are no followers.
+        let Some(follower) = &mut channel.follower else { return true };
+        let Some(swarm) = self.swarms.get_mut(slot) else { return false };
+        let Some(live) = swarm.state.integrity.live_mut().filter(|live| live.sign_all) else { return true };
+        let Some((timestamp, signature)) = follower.take_signature(chunk) else {
+            self.shared.stats.dropped_unproven += 1;
+            self.ask_again(now, slot, i, chunk);
+            return false;
         };
+        let time = live.verifier.signing().read_time(timestamp);
+        let end = live.verifier.end();
+        self.proven.clear();
+        let offered = live.verifier.offer_signed(live.time(now), chunk, data, time, &signature, &mut self.proven);
+        if let Err(refusal) = offered {
+            self.on_refusal(now, i, refusal);
+            self.ask_again(now, slot, i, chunk);
+            return false;
+        }
+        let moved = live.verifier.end() > end;
+        match swarm.store.keep(&self.proven) {
+            Ok(()) if moved => self.on_edge(slot),
+            Ok(()) => {}
+            Err(error) => self.fail(slot, error),
+        }
+        true
+    }
+
+    /// What a peer sent as the source's is not taken for it.
+    fn on_refusal(&mut self, now: Instant, i: usize, refusal: Refusal) {
         self.shared.stats.refused_munros += 1;
         match refusal {
             // RFC 7574 §12.6.5, threat INTEGRITY.1: who sends what does not check is not listened to.
             Refusal::BadSignature => self.drop_channel(now, i, Reason::Corrupt, true),
-            Refusal::TwoSources if !core::mem::replace(&mut live.told_two, true) => {
-                self.shared.tell(Event::TwoSources { swarm: swarm.state.key });
+            Refusal::TwoSources => {
+                let slot = self.channels.get(i).map(|channel| channel.swarm);
+                let Some(swarm) = slot.and_then(|slot| self.swarms.get_mut(slot)) else { return };
+                let Some(live) = swarm.state.integrity.live_mut() else { return };
+                if !core::mem::replace(&mut live.told_two, true) {
+                    self.shared.tell(Event::TwoSources { swarm: swarm.state.key });
+                }
             }
             _ => {}
         }
@@ -396,7 +501,9 @@ impl Endpoint {
         let edge = live.verifier.rightmost().map_or(0, |munro| munro.node.last_chunk() + 1);
         let edge = edge.saturating_sub(window.saturating_mul(2));
         let floor = last.map_or(0, |last| last.saturating_add(1).saturating_sub(window)).max(edge);
-        if floor <= live.floor {
+        let floor = floor.max(live.floor);
+        // What was asked for when it lay in the window may come behind it.
+        if floor == live.floor && state.held.first().is_none_or(|first| first >= floor) {
             return;
         }
         live.floor = floor;

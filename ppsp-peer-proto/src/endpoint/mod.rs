@@ -811,7 +811,7 @@ pub enum OpenError {
     /// Its metadata makes no sense, or asks for what is not supported.
     #[error("{0}")]
     Metadata(#[from] MetadataError),
-    /// A live swarm's ID is no key, or its content is protected by Sign All, which only the verifier knows yet.
+    /// A live swarm's ID is no key, or its options make no sense.
     #[error("{0}")]
     Live(#[from] LiveError),
     /// The store failed.

@@ -169,10 +169,12 @@ impl Endpoint {
                     }
                     let chunk = range.first();
                     let claims = claims_from..batch.claims.len();
-                    if self.expects(now, i, chunk, timestamp) {
+                    if self.expects(now, i, chunk, timestamp) && self.is_signed(now, i, chunk, data) {
                         let fate = Fate::Waiting;
                         // There is room for all that a datagram can hold.
                         _ = batch.chunks.try_push(Arrived { channel: i, peer, chunk, timestamp, data, claims, fate });
+                    } else if self.channels.get(i).is_none() {
+                        return;
                     }
                 }
                 Ok(Message::SignedIntegrity { range, timestamp, signature }) => {
@@ -652,7 +654,7 @@ impl Endpoint {
     /// A chunk came in vain: it is asked for again, of others first.
     ///
     /// RFC 7574 §12.6.5, threat INTEGRITY.1: if the hashes do not check out, Peer A will stop asking Peer T.
-    fn ask_again(&mut self, now: Instant, slot: usize, i: usize, chunk: ChunkId) {
+    pub(super) fn ask_again(&mut self, now: Instant, slot: usize, i: usize, chunk: ChunkId) {
         let Self { channels, swarms, shared, .. } = self;
         let Some(channel) = channels.get_mut(i) else { return };
         let Some(swarm) = swarms.get_mut(slot) else { return };

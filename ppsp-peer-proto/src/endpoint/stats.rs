@@ -12,7 +12,7 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes of UDP payload out.
     pub bytes_out: u64,
-    /// Munros that were not taken: signed by somebody else, too old, misplaced.
+    /// Munros, and in Sign All chunks, that were not taken: signed by somebody else, too old, misplaced.
     pub refused_munros: u64,
     /// Chunks received, verified and stored.
     pub chunks_accepted: u64,

@@ -129,8 +129,10 @@ impl Endpoint {
         let Some(swarm) = self.swarms.get(channel.swarm) else { return 0 };
         let format = swarm.state.format();
         let usual = exactly.unwrap_or(usual.max(512)).min(buf.len());
-        // A chunk that does not fit the usual datagram goes in a larger one.
-        let least = PREFIX + data_overhead(&format) + format.chunk_size as usize;
+        // A chunk that does not fit the usual datagram goes in a larger one, in Sign All with its signature.
+        let signature = swarm.state.integrity.live().filter(|live| live.sign_all);
+        let signature = signature.map_or(0, |live| live.signed_len(&format));
+        let least = PREFIX + signature + data_overhead(&format) + format.chunk_size as usize;
         let room = exactly.unwrap_or(usual.max(least)).min(buf.len());
         let several = !channel.draft;
         let their_id = channel.their_id;
@@ -307,7 +309,8 @@ impl Endpoint {
         let data_len = data_overhead(format) + chunk_len;
         let hash_len = integrity_len(format);
         let munro = channel.up.missing_munro(now, chunk, &channel.have, &swarm.state, &self.beside).cloned();
-        let signed_len = munro.as_ref().map_or(0, |_| munro_len(format));
+        let live = swarm.state.integrity.live().filter(|_| munro.is_some());
+        let signed_len = live.map_or(0, |live| live.signed_len(format));
         let whole = signed_len + hashes.len() * hash_len + data_len;
         let start = writer.len();
 

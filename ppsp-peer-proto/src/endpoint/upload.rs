@@ -457,7 +457,7 @@ impl Upload {
     /// The munro of a chunk, where the peer misses it.
     ///
     /// RFC 7574 §6.1.2.3: it MUST be sent unless the peer indicated that it has a chunk with the same munro; here, as
-    /// other hashes (§5.3), not again while what went with it is under way.
+    /// other hashes (§5.3), not again while what went with it is under way. In Sign All each chunk has its own (§6.1.1).
     pub(super) fn missing_munro<'a>(
         &self,
         now: Instant,
@@ -466,13 +466,16 @@ impl Upload {
         state: &'a SwarmState,
         beside: &Beside,
     ) -> Option<&'a Munro> {
-        let munro = state.integrity.live()?.verifier.munro_of(chunk)?;
+        let live = state.integrity.live()?;
+        let munro = live.verifier.munro_of(chunk)?;
         let range = munro.node.range();
-        let told = have.intersects(range)
-            || beside.munro == Some(munro.node)
-            || beside.intersects(range)
-            || self.ahead.contains(&munro.node)
-            || self.is_on_its_way(range, self.confidence(now, have));
+        let known = || {
+            have.intersects(range)
+                || beside.munro == Some(munro.node)
+                || beside.intersects(range)
+                || self.is_on_its_way(range, self.confidence(now, have))
+        };
+        let told = self.ahead.contains(&munro.node) || (!live.sign_all && known());
         (!told).then_some(munro)
     }
 }

@@ -133,7 +133,9 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
         let Some(wanted) = state.windows.wanted() else { return };
-        let asked = ChunkRange::with_len(0, u64::MAX).into_iter().flat_map(|all| state.asked_of.iter(all));
+        // Beyond the end of a live stream nothing is wanted: what was asked for there is to show where the end is.
+        let end = state.integrity.live().map_or(u64::MAX, |live| live.verifier.end());
+        let asked = ChunkRange::with_len(0, end).into_iter().flat_map(|all| state.asked_of.iter(all));
         let unwanted: Vec<_> = asked.filter(|&(chunk, _)| !wanted.contains(chunk)).collect();
         for (chunk, owner) in unwanted {
             if let Some(channel) = channels.get_mut(owner as usize) {

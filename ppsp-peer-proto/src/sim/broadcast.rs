@@ -2,7 +2,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use ppsp_core::{
-    ChunkAddressing, ChunkId, ChunkRange, ContentStore, HashAlg, Instant, SwarmMetadata,
+    ChunkAddressing, ChunkId, ChunkRange, ContentStore, HashAlg, Instant, IntegrityMethod, SwarmMetadata,
     live::{LiveSource, Munro, NtpTime},
     signature::{PrivateKey, SignatureAlgorithm, Signer},
 };
@@ -26,6 +26,7 @@ pub struct Broadcast {
     pub watchers: Vec<Watcher>,
     /// What peers keep, in chunks.
     pub window: Option<u64>,
+    metadata: SwarmMetadata,
     seed: u64,
     began: Instant,
     pushed: ChunkId,
@@ -70,11 +71,25 @@ impl Broadcast {
     /// A watcher waits so long for the first picture.
     const START: Duration = Duration::from_secs(2);
 
-    /// A stream of `length` bytes that has not begun. The source is connected to the network by `access`.
+    /// A stream of `length` bytes that has not begun, in a Unified Merkle Tree. The source is connected to the network by
+    /// `access`.
     pub fn new(seed: u64, bitrate: u64, length: u64, link: LinkConfig, access: Access) -> Self {
+        Self::protected(IntegrityMethod::UnifiedMerkleTree, seed, bitrate, length, link, access)
+    }
+
+    /// The same, with the method of live content that is given.
+    pub fn protected(
+        integrity: IntegrityMethod,
+        seed: u64,
+        bitrate: u64,
+        length: u64,
+        link: LinkConfig,
+        access: Access,
+    ) -> Self {
         let mut world = World::new(seed, link);
         let content = Content::new(seed, length as usize, 1024, HashAlg::Sha256, ChunkAddressing::Range32);
-        let source = Self::station(&mut world, &content, seed, access, 0);
+        let metadata = SwarmMetadata { integrity, ..SwarmMetadata::of_key(Self::key(1).public_key()) };
+        let source = Self::station(&mut world, &content, &metadata, seed, access, 0);
         let began = world.now();
         Self {
             world,
@@ -83,6 +98,7 @@ impl Broadcast {
             source,
             watchers: Vec::new(),
             window: Some(1 << 14),
+            metadata,
             seed,
             began,
             pushed: 0,
@@ -91,10 +107,16 @@ impl Broadcast {
     }
 
     /// A source that goes on behind so many chunks.
-    fn station(world: &mut World, content: &Arc<Content>, seed: u64, access: Access, chunks: u64) -> NodeId {
-        let key = Self::key(1);
-        let metadata = SwarmMetadata::of_key(key.public_key());
-        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(key));
+    fn station(
+        world: &mut World,
+        content: &Arc<Content>,
+        metadata: &SwarmMetadata,
+        seed: u64,
+        access: Access,
+        chunks: u64,
+    ) -> NodeId {
+        let key = Box::new(Self::key(1));
+        let source = LiveSource::new(metadata, Default::default(), CHUNKS_PER_SIGNATURE, key);
         let mut options = LiveOptions::default();
         options.config.window = Some(1 << 14);
         options.source = Some(source.expect("a source").starting_at(chunks));
@@ -104,14 +126,14 @@ impl Broadcast {
         let n = world.nodes() as u64;
         let mut peer = Peer::new(node_address(n), config, Chance::bytes(seed, "endpoint", n));
         let store = Box::new(SimStore::empty(content).live());
-        peer.join_with(world.now(), content, Self::config(&metadata, options), store);
+        peer.join_with(world.now(), content, Self::config(metadata, options), store);
         world.add(peer, access)
     }
 
     /// After the source has failed, another takes its place, with the same key, at the next munro. Those who watch know it.
     pub fn restart(&mut self, access: Access) {
         self.pushed = self.pushed / u64::from(CHUNKS_PER_SIGNATURE) * u64::from(CHUNKS_PER_SIGNATURE);
-        self.source = Self::station(&mut self.world, &self.content, self.seed, access, self.pushed);
+        self.source = Self::station(&mut self.world, &self.content, &self.metadata, self.seed, access, self.pushed);
         self.on_air = true;
         let present: Vec<NodeId> = self.present().map(|watcher| watcher.peer).collect();
         present.into_iter().for_each(|id| _ = self.world.connect(id, self.source));
@@ -124,7 +146,7 @@ impl Broadcast {
 
     /// What every peer knows of the stream.
     pub fn metadata(&self) -> SwarmMetadata {
-        SwarmMetadata::of_key(Self::key(1).public_key())
+        self.metadata.clone()
     }
 
     fn config(metadata: &SwarmMetadata, options: LiveOptions) -> SwarmConfig {
@@ -155,7 +177,7 @@ impl Broadcast {
         let config = EndpointConfig { max_probed_datagram: 0, ..EndpointConfig::default() };
         let mut peer = Peer::new(node_address(n), config, Chance::bytes(self.seed, "endpoint", n));
         let now = self.world.now();
-        peer.join_with(now, &self.content, Self::config(&self.metadata(), options), store);
+        peer.join_with(now, &self.content, Self::config(&self.metadata, options), store);
         peer.want(now, Some(&[]));
         let id = self.world.add(peer, access);
         for &to in knows {
@@ -221,8 +243,8 @@ impl Broadcast {
 
     /// A munro of another source with the same key, over chunks of zeros.
     pub fn forged(&self, first: ChunkId) -> Munro {
-        let metadata = self.metadata();
-        let source = LiveSource::new(&metadata, Default::default(), CHUNKS_PER_SIGNATURE, Box::new(Self::key(1)));
+        let key = Box::new(Self::key(1));
+        let source = LiveSource::new(&self.metadata, Default::default(), CHUNKS_PER_SIGNATURE, key);
         let mut source = source.expect("a source").starting_at(first);
         let now = NtpTime::from_unix_micros(self.world.now().as_micros());
         loop {
