@@ -40,8 +40,8 @@ fn uplinks(seed: u64, viewers: usize) -> Vec<Access> {
     rates.iter().map(|&up| Access { up: Some(up), down: Some(BITRATE * 10), queue: None }).collect()
 }
 
-/// Whom a tracker tells a newcomer of, beside the seed.
-const NEIGHBOURS: usize = 10;
+/// Whom a tracker tells a newcomer of, beside the seed: ours names twenty.
+const NEIGHBOURS: usize = 19;
 
 /// Somebody sits down: knows the seed and some of those who came before.
 fn sit_down(swarm: &mut Swarm, viewers: &mut Vec<Viewer>, chance: &mut Chance, id: NodeId) {

@@ -15,6 +15,9 @@ const HEAD: u64 = 128;
 /// of the same would otherwise each fetch something else, and none of them what the others need next.
 const LACK: u64 = 512;
 const FAR: u64 = 4;
+/// Where others who are fetching it too are asked for nothing yet, counted from where the reader is: they had better give it
+/// to those who lack what they need next.
+const NEAR: u64 = 640;
 /// So many at first, for the sake of the first picture; a quarter of a chunk more for each that was read.
 const LACK_AT_FIRST: u64 = 320;
 
@@ -65,9 +68,15 @@ impl Windows {
     pub(super) fn pick(&mut self, cx: &mut PickContext<'_>, chunks: Option<u64>, budget: u64) -> Wish {
         // What lies past the end is nothing that could be lacking.
         let all = chunks.and_then(|chunks| ChunkRange::with_len(0, chunks));
+        let has_all = all.is_some_and(|all| cx.peer_has.covers(all));
         let reach = |cx: &PickContext<'_>, window: &Window| -> Option<(ChunkId, ChunkId)> {
             let range = all.map_or(Some(window.range), |all| window.range.intersection(all))?;
-            Some((reach(cx, range, window.origin), range.last()))
+            let near = if has_all {
+                ChunkId::MAX
+            } else {
+                range.first().saturating_add(NEAR.max(cx.pace.saturating_mul(FAR)))
+            };
+            Some((reach(cx, range, window.origin).min(near), range.last()))
         };
         let (before, from) = self.list.split_at_checked(self.turn).unwrap_or((&[], &self.list));
         let turns = from.iter().zip(self.turn..).chain(before.iter().zip(0..));
@@ -81,7 +90,6 @@ impl Windows {
             return if lacking { Wish::Nothing } else { Wish::Anything };
         };
         self.turn = (n + 1) % self.list.len();
-        let has_all = all.is_some_and(|all| cx.peer_has.covers(all));
         // It is not asked for what others have as long as there is anything else, however far that is.
         let end = self.list.get(n).map_or(last, |window| window.range.last());
         let rare =
