@@ -637,7 +637,7 @@ impl Endpoint {
         let mut best: Option<(usize, usize)> = None;
         for (place, &i) in shared.throttled.iter().enumerate().take(LOOK_AT) {
             let Some(channel) = channels.get_mut(i).filter(|channel| channel.up.throttled) else { return Some(place) };
-            if now.saturating_since(channel.up.held_back) >= LONG {
+            if channel.up.held_back().is_some_and(|since| now.saturating_since(since) >= LONG) {
                 return Some(place);
             }
             let Some(swarm) = swarms.get(channel.swarm).filter(|swarm| swarm.state.complete) else { continue };

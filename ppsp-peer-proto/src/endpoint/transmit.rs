@@ -349,8 +349,7 @@ impl Endpoint {
             }
             if let Some(at) = shared.must_wait(now, chunk_len as u64) {
                 shared.uplink.on_held_back();
-                if !core::mem::replace(&mut channel.up.throttled, true) {
-                    channel.up.held_back = now;
+                if channel.up.hold_back(now) {
                     shared.throttled.push_back(i);
                 }
                 shared.timers.set_by(Timer::Upload, at);

@@ -53,9 +53,8 @@ pub(super) struct Upload {
     pub(super) parked: bool,
     /// It waits for the uplink or the upload limit.
     pub(super) throttled: bool,
-    /// Since when, or when that last began.
-    pub(super) held_back: Instant,
-    one_way: OneWayDelay,
+    /// Most channels never send anything.
+    sending: Option<Box<Sending>>,
     /// When something sent was last acknowledged.
     acked_at: Instant,
     reorder: u64,
@@ -67,7 +66,7 @@ pub(super) struct Upload {
     /// The peer asked again for what was sent, and has acknowledged nothing since: who knows which hashes it has.
     in_doubt: bool,
     /// Chunks under way that were asked for again since something was acknowledged.
-    asked_again: usize,
+    asked_again: u32,
 }
 
 /// What an acknowledgement tells of all that it names.
@@ -78,6 +77,14 @@ pub(super) struct Arrived {
     pub(super) bytes: usize,
     /// How long it waited on its way.
     pub(super) queue: Option<Duration>,
+}
+
+/// What is known of a channel once something was sent.
+#[derive(Debug)]
+struct Sending {
+    /// When it last began to wait for the uplink or the upload limit.
+    held_back: Option<Instant>,
+    one_way: OneWayDelay,
 }
 
 /// What has to be under way before a hash is taken for known.
@@ -119,8 +126,7 @@ impl Upload {
             wake_at: None,
             parked: false,
             throttled: false,
-            held_back: now,
-            one_way: OneWayDelay::new(),
+            sending: None,
             acked_at: now,
             reorder: Self::REORDER,
             presumed_lost: RangeSet::new(),
@@ -172,14 +178,14 @@ impl Upload {
         }
         // To ask again and again for what is under way is work for us and none for the peer: so much until something is
         // acknowledged, and no more.
-        if self.asked_again > 4 * self.sent.len().max(256) {
+        if self.asked_again as usize > 4 * self.sent.len().max(256) {
             return false;
         }
         // What is asked for again was lost, unless it has only just been sent.
         let patience = self.rtt.srtt().unwrap_or(self.rtt.rto());
         let mut again = Vec::new();
         self.sent.each_in(range, |entry| again.push(*entry));
-        self.asked_again += again.len();
+        self.asked_again = self.asked_again.saturating_add(u32::try_from(again.len()).unwrap_or(u32::MAX));
         self.queued.insert(range);
         for entry in again {
             if now.saturating_since(entry.since) < patience {
@@ -337,6 +343,24 @@ impl Upload {
         }
     }
 
+    fn sending(&mut self) -> &mut Sending {
+        self.sending.get_or_insert_with(|| Box::new(Sending { held_back: None, one_way: OneWayDelay::new() }))
+    }
+
+    /// It has to wait for the uplink or the upload limit. Returns whether it did not already.
+    pub(super) fn hold_back(&mut self, now: Instant) -> bool {
+        let begins = !core::mem::replace(&mut self.throttled, true);
+        if begins {
+            self.sending().held_back = Some(now);
+        }
+        begins
+    }
+
+    /// When it last began to wait for the uplink or the upload limit.
+    pub(super) fn held_back(&self) -> Option<Instant> {
+        self.sending.as_ref()?.held_back
+    }
+
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one. Returns what arrived.
     pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> Option<Arrived> {
         let idle = self.queued.is_empty();
@@ -359,10 +383,12 @@ impl Upload {
         let rtt = now.saturating_since(sent);
         self.rtt.on_sample(now, rtt);
         // Who waits for other channels' chunks learns nothing about its own path either.
-        let app_limited = idle || self.held_back >= sent;
+        let sending = self.sending();
+        let app_limited = idle || sending.held_back.is_some_and(|at| at >= sent);
+        let queue = delay.map(|delay| sending.one_way.queue(now, delay, rtt));
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
         self.controller.on_ack(now, &acked, in_flight);
-        Some(Arrived { sent, bytes, queue: delay.map(|delay| self.one_way.queue(now, delay, rtt)) })
+        Some(Arrived { sent, bytes, queue })
     }
 
     /// Takes chunks that later ones overtook for lost. They are sent again when they are asked for again.
