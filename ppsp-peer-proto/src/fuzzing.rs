@@ -335,7 +335,7 @@ struct World {
     hosts: Vec<Host>,
     now: Instant,
     /// Datagrams under way: from, to, bytes.
-    line: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>,
+    line: VecDeque<Flying>,
     buffer: Vec<u8>,
 }
 
@@ -505,23 +505,7 @@ impl World {
 
     /// The next datagram under way reaches its end, or something else becomes of it.
     fn deliver(&mut self, bytes: &mut Bytes<'_>) {
-        let fate = bytes.next();
-        if fate >= 0xF0 && self.line.len() > 1 {
-            self.line.rotate_left(1);
-        }
-        let Some((from, to, mut datagram)) = self.line.pop_front() else { return };
-        match fate {
-            0xD0..=0xD7 => return,
-            0xD8..=0xDF => self.line.push_back((from, to, datagram.clone())),
-            0xE0..=0xE7 => {
-                let at = bytes.below(datagram.len().min(256));
-                if let Some(byte) = datagram.get_mut(at) {
-                    *byte ^= 1 << bytes.below(8);
-                }
-            }
-            0xE8..=0xEF => datagram.truncate(bytes.below(256)),
-            _ => {}
-        }
+        let Some((from, to, datagram)) = next_on(&mut self.line, bytes) else { return };
         self.arrive(from, to, &datagram);
     }
 
@@ -929,6 +913,32 @@ impl Film {
         buffer.truncate(len);
         buffer
     }
+}
+
+/// A datagram under way: from whom, to whom, and its bytes.
+type Flying = (SocketAddr, SocketAddr, Vec<u8>);
+
+/// The next datagram that reaches its end, unless something else becomes of it: it may be overtaken, lost, doubled, damaged or
+/// cut short.
+fn next_on(line: &mut VecDeque<Flying>, bytes: &mut Bytes<'_>) -> Option<Flying> {
+    let fate = bytes.next();
+    if fate >= 0xF0 && line.len() > 1 {
+        line.rotate_left(1);
+    }
+    let (from, to, mut datagram) = line.pop_front()?;
+    match fate {
+        0xD0..=0xD7 => return None,
+        0xD8..=0xDF => line.push_back((from, to, datagram.clone())),
+        0xE0..=0xE7 => {
+            let at = bytes.below(datagram.len().min(256));
+            if let Some(byte) = datagram.get_mut(at) {
+                *byte ^= 1 << bytes.below(8);
+            }
+        }
+        0xE8..=0xEF => datagram.truncate(bytes.below(256)),
+        _ => {}
+    }
+    Some((from, to, datagram))
 }
 
 /// A chunk near the front, or one of the last there can be.

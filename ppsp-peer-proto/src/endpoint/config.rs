@@ -58,7 +58,7 @@ pub struct EndpointConfig {
     pub have_delay: Duration,
     /// Channels kept per swarm to peers that neither ask nor are asked for anything, once we hold everything.
     pub max_idle_peers: usize,
-    /// Bytes of content sent a second over all peers; `None`: no limit.
+    /// Bytes of content sent a second over all peers; `None`: no limit but what the uplink is seen to let pass.
     pub upload_limit: Option<u64>,
     /// Bytes of content asked for a second over all peers; `None`: no limit.
     pub download_limit: Option<u64>,

@@ -98,7 +98,7 @@ struct Studio {
     signed: u64,
     /// The source has not ended its stream.
     on_air: bool,
-    line: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>,
+    line: VecDeque<Flying>,
     overheard: VecDeque<Overheard>,
     /// Channels that the endpoints told strangers.
     told: BTreeMap<(usize, SocketAddr), ChannelId>,
@@ -343,23 +343,7 @@ impl Studio {
 
     /// The next datagram under way reaches its end, or something else becomes of it.
     fn deliver(&mut self, bytes: &mut Bytes<'_>) {
-        let fate = bytes.next();
-        if fate >= 0xF0 && self.line.len() > 1 {
-            self.line.rotate_left(1);
-        }
-        let Some((from, to, mut datagram)) = self.line.pop_front() else { return };
-        match fate {
-            0xD0..=0xD7 => return,
-            0xD8..=0xDF => self.line.push_back((from, to, datagram.clone())),
-            0xE0..=0xE7 => {
-                let at = bytes.below(datagram.len().min(256));
-                if let Some(byte) = datagram.get_mut(at) {
-                    *byte ^= 1 << bytes.below(8);
-                }
-            }
-            0xE8..=0xEF => datagram.truncate(bytes.below(256)),
-            _ => {}
-        }
+        let Some((from, to, datagram)) = next_on(&mut self.line, bytes) else { return };
         if let Some(e) = (0..ENDPOINTS).find(|&e| home(e) == to) {
             self.endpoints[e].handle(self.now, [Datagrams::one(from, &datagram)]);
         }

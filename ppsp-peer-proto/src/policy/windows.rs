@@ -71,29 +71,24 @@ impl Windows {
         let has_all = all.is_some_and(|all| cx.peer_has.covers(all));
         let reach = |cx: &PickContext<'_>, window: &Window| -> Option<(ChunkId, ChunkId)> {
             let range = all.map_or(Some(window.range), |all| window.range.intersection(all))?;
-            let near = if has_all {
-                ChunkId::MAX
-            } else {
-                range.first().saturating_add(NEAR.max(cx.pace.saturating_mul(FAR)))
-            };
-            Some((reach(cx, range, window.origin).min(near), range.last()))
+            let near = range.first().saturating_add(NEAR.max(cx.pace.saturating_mul(FAR)));
+            let last = reach(cx, range, window.origin);
+            Some((if has_all { last } else { last.min(near) }, range.last()))
         };
         let (before, from) = self.list.split_at_checked(self.turn).unwrap_or((&[], &self.list));
         let turns = from.iter().zip(self.turn..).chain(before.iter().zip(0..));
         let free = turns.filter_map(|(window, n)| {
-            let (last, _) = reach(cx, window)?;
-            Some((cx.next(window.range.first(), last)?, window.range.first(), last, n))
+            let (last, end) = reach(cx, window)?;
+            Some((cx.next(window.range.first(), last)?, window.range.first(), last, end, n))
         });
         let nearest = free.min_by_key(|(run, first, ..)| (run.first() - first) / PIECE);
-        let Some((mut run, first, last, n)) = nearest else {
+        let Some((mut run, first, last, end, n)) = nearest else {
             let lacking = self.list.iter().filter_map(|window| reach(cx, window)).any(|(last, end)| last < end);
             return if lacking { Wish::Nothing } else { Wish::Anything };
         };
         self.turn = (n + 1) % self.list.len();
         // It is not asked for what others have as long as there is anything else, however far that is.
-        let end = self.list.get(n).map_or(last, |window| window.range.last());
-        let rare =
-            if has_all { rare(cx, run.first(), first, all.map_or(end, |all| end.min(all.last()))) } else { None };
+        let rare = if has_all { rare(cx, run.first(), first, end) } else { None };
         if let Some(rare) = rare {
             run = rare;
         } else if has_all || run.first() - first >= HEAD {
