@@ -2,8 +2,8 @@
 //!
 //! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
 //! verified, `download` asks for chunks, `upload` serves them, `announce` tells what is held, `transmit` writes datagrams,
-//! `uplink` keeps all of them from filling the way out of the host, `pex` exchanges addresses, `supply` takes content that came by another way, `integrity` says what is right, `live` what is
-//! peculiar to live streams.
+//! `uplink` keeps them from filling the way out of the host, `pex` exchanges addresses, `supply` takes content that came by
+//! another way, `integrity` says what is right, `live` what is peculiar to live streams.
 //! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
 mod announce;
@@ -604,26 +604,25 @@ impl Endpoint {
     /// Bytes may pass again: as many channels as that is enough for have their turn, the others wait on.
     fn on_upload_timer(&mut self, now: Instant) {
         const LEAST_WAIT: Duration = Duration::from_millis(1);
-        let mut left = self.shared.may_pass(now);
+        let left = self.shared.may_pass(now);
+        // What those take who have their turn now; they take it only after this.
+        let mut promised = 0;
         while let Some(place) = self.next_in_turn(now) {
-            let chunk = |channel: &Channel| {
-                self.swarms.get(channel.swarm).map_or(0, |swarm| u64::from(swarm.state.metadata.chunk_size))
-            };
-            let Some(&i) = self.shared.throttled.get(place) else { return };
-            let chunk = self.channels.get(i).filter(|channel| channel.up.throttled).map(chunk);
-            if let Some(bytes) = chunk {
-                if left < bytes
-                    && let Some(at) = self.shared.must_wait(now, bytes)
-                {
-                    return self.shared.timers.set_by(Timer::Upload, at.max(now + LEAST_WAIT));
-                }
-                left = left.saturating_sub(bytes);
-            }
-            self.shared.throttled.remove(place);
+            let Some(i) = self.shared.throttled.get(place).copied() else { return };
             if let Some(channel) = self.channels.get_mut(i).filter(|channel| channel.up.throttled) {
+                let swarm = self.swarms.get(channel.swarm);
+                let chunk = swarm.map_or(0, |swarm| u64::from(swarm.state.metadata.chunk_size));
+                let wait = self.shared.must_wait(now, promised + chunk);
+                // One may always go when the bucket is as full as it gets, however large its chunk is.
+                if wait.is_some() || (promised > 0 && left < promised + chunk) {
+                    let at = wait.unwrap_or(now).max(now + LEAST_WAIT);
+                    return self.shared.timers.set_by(Timer::Upload, at);
+                }
+                promised += chunk;
                 channel.up.throttled = false;
                 self.shared.wake(i, channel);
             }
+            self.shared.throttled.remove(place);
         }
     }
 
