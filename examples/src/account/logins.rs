@@ -31,7 +31,8 @@ pub struct Login {
     pub client_id: String,
     /// The session, as the Portal lists it.
     pub session: String,
-    /// The Unix second of the login; the newest one is meant where no Portal is named.
+    /// When that was, in milliseconds of Unix time, but later than any login before it, whatever the clock did; the newest one
+    /// is meant where no Portal is named.
     pub since: u64,
     /// Good once, for the next tokens.
     #[serde(with = "as_text")]
@@ -125,6 +126,13 @@ impl Logins {
         Ok(all)
     }
 
+    /// The time of a login that happens now: later than all that can be read.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        let newest = self.all().unwrap_or_default().first().map_or(0, |login| login.since);
+        unix_millis().max(newest.saturating_add(1))
+    }
+
     /// Keeps a login, in place of an earlier one of the same user at the same Portal.
     ///
     /// # Errors
@@ -210,7 +218,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The Unix second.
 pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    unix_millis() / 1000
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -247,6 +260,12 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&logins.file("https://a:1", "alice")), mode(&logins.dir)), (0o600, 0o700));
         assert!(!format!("{:?}", logins.at("https://a:1").unwrap()).contains("refresh\""));
+        // Of two logins within the same tick of the clock, and where it was set back, the second one is newer.
+        assert!(logins.now() > 9);
+        let ahead = unix_millis() + 3_600_000;
+        logins.keep(&login("https://c:1", ahead)).unwrap();
+        assert_eq!(logins.now(), ahead + 1);
+        logins.forget("https://c:1", "alice").unwrap();
         // Another user at the same Portal is another login.
         logins.keep(&Login { user: "bob".into(), ..login("https://a:1", 6) }).unwrap();
         assert_eq!(logins.at("https://a:1").unwrap().unwrap().user, "alice");

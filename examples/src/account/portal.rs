@@ -83,24 +83,26 @@ impl Account {
         signed_in: SignedIn,
         logins: Logins,
     ) -> Result<Self, AccountError> {
-        let login = Login {
+        let mut login = Login {
             portal: http.origin(),
             pin: pin.map(|pin| pin.to_string()),
             user: signed_in.name,
             role: signed_in.role,
             client_id: signed_in.client_id,
             session: signed_in.session,
-            since: unix_now(),
+            since: 0,
             refresh_token: signed_in.refresh_token,
             access_token: signed_in.access_token,
             expires: unix_now() + signed_in.expires_in,
         };
-        let (of, kept) = (logins.clone(), login.clone());
+        let of = logins.clone();
         let keeping = tokio::task::spawn_blocking(move || {
-            let _lock = of.lock(&kept.portal, &kept.user)?;
-            of.keep(&kept)
+            let _lock = of.lock(&login.portal, &login.user)?;
+            login.since = of.now();
+            of.keep(&login)?;
+            Ok::<_, AccountError>(login)
         });
-        keeping.await.map_err(AccountError::strange)??;
+        let login = keeping.await.map_err(AccountError::strange)??;
         Ok(Self(Arc::new(Inner { http, logins, login: Mutex::new(login), unsaved: AtomicBool::new(false) })))
     }
 
