@@ -626,28 +626,38 @@ impl Endpoint {
         }
     }
 
-    /// Whose turn it is of those that wait to send, as place in the queue: who has waited longest. In a swarm that we hold
-    /// whole, as long as nobody has waited for long, who is to be sent what the fewest have: it may be that only we can
-    /// give it, and the sooner there are some copies, the sooner others can.
+    /// Whose turn it is of those that wait to send, as place in the queue. Of the first few, as long as none of them has
+    /// waited for long:
+    ///
+    /// * In a swarm that we hold whole, who is to be sent what the fewest have: it may be that only we can give it, and the
+    ///   sooner there are some copies, the sooner others can.
+    /// * Elsewhere, who needs it soonest, as far as what it lacks before it tells: who reads lacks little before what it
+    ///   reads next, and much before what it fetches ahead.
     fn next_in_turn(&mut self, now: Instant) -> Option<usize> {
         const LOOK_AT: usize = 16;
         const LONG: Duration = Duration::from_millis(300);
+        const LONG_AHEAD: Duration = Duration::from_secs(1);
         let Self { channels, swarms, shared, .. } = self;
-        let mut best: Option<(usize, usize)> = None;
+        let mut best: Option<(u64, usize)> = None;
         for (place, &i) in shared.throttled.iter().enumerate().take(LOOK_AT) {
             let Some(channel) = channels.get_mut(i).filter(|channel| channel.up.throttled) else { return Some(place) };
-            if channel.up.held_back().is_some_and(|since| now.saturating_since(since) >= LONG) {
+            let Some(swarm) = swarms.get(channel.swarm) else { return Some(place) };
+            let long = if swarm.state.complete { LONG } else { LONG_AHEAD };
+            if channel.up.held_back().is_some_and(|since| now.saturating_since(since) >= long) {
                 return Some(place);
             }
-            let Some(swarm) = swarms.get(channel.swarm).filter(|swarm| swarm.state.complete) else { continue };
             let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
-            let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
-            let copies = members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk)).count();
-            if best.is_none_or(|(least, _)| copies < least) {
-                best = Some((copies, place));
+            let rank = if swarm.state.complete {
+                let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
+                members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk)).count() as u64
+            } else {
+                order::lacks_before(&channel.have, chunk)
+            };
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, place));
             }
         }
-        best.map(|(_, place)| place).or((!shared.throttled.is_empty()).then_some(0))
+        best.map(|(_, place)| place)
     }
 
     fn on_swarm_timer(&mut self, now: Instant, slot: usize) {
@@ -661,8 +671,16 @@ impl Endpoint {
                 let Some(channel) = self.channels.get_mut(i).filter(|c| c.is_up()) else { continue };
                 // RFC 7574 §3.2: no HAVE to peers that have the complete content, but a last one, by which both know
                 // that they do not need each other.
-                if !channel.is_complete(chunks) || state.complete {
-                    channel.announce.union_with(&fresh);
+                if channel.is_complete(chunks) && !state.complete {
+                    continue;
+                }
+                channel.announce.union_with(&fresh);
+                // Nor of what the peer has itself: it will not ask for that. In a live swarm it goes by HAVEs which munros
+                // it need not send (§6.1.2.4).
+                if !state.complete && state.integrity.live().is_none() {
+                    channel.announce.subtract(&channel.have);
+                }
+                if !channel.announce.is_empty() {
                     channel.reminder.begin(now);
                     self.shared.wake(i, channel);
                 }

@@ -1,4 +1,4 @@
-use ppsp_core::{ChunkId, ChunkRange};
+use ppsp_core::{ChunkId, ChunkRange, RangeSet};
 
 /// Chunks in a group that may be served out of order.
 const GROUP: u64 = 128;
@@ -40,10 +40,45 @@ pub(super) fn reversed(k: u64, size: u64) -> u64 {
     k.reverse_bits() >> (64 - size.trailing_zeros())
 }
 
+/// How many of the last chunks before one a peer lacks that has these, counted from the first of them that it has, for that is
+/// where it began to read. In steps, for a few more or less tell nothing.
+pub(super) fn lacks_before(have: &RangeSet, chunk: ChunkId) -> u64 {
+    const LOOK_AT: u64 = 512;
+    const STEP: u64 = 16;
+    let mut at = have.next_set(chunk.saturating_sub(LOOK_AT)).map(ChunkRange::first);
+    let mut lacks = 0;
+    while let Some(gap) = at.and_then(|at| have.next_gap(at)).filter(|gap| gap.first() < chunk) {
+        lacks += gap.last().min(chunk - 1) + 1 - gap.first();
+        at = gap.last().checked_add(1);
+    }
+    lacks / STEP
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::{collections::BTreeSet, vec::Vec};
+
+    proptest! {
+        #[test]
+        fn what_is_lacking_is_counted(runs in prop::collection::vec((0..2000_u64, 0..300_u64), 0..12), chunk in 0..2500_u64) {
+            let have: RangeSet = runs.iter().filter_map(|&(first, more)| ChunkRange::new(first, first + more)).collect();
+            let before = (chunk.saturating_sub(512)..chunk).skip_while(|&at| !have.contains(at));
+            prop_assert_eq!(lacks_before(&have, chunk), before.filter(|&at| !have.contains(at)).count() as u64 / 16);
+        }
+    }
+
+    #[test]
+    fn who_reads_lacks_less_than_who_fetches_ahead() {
+        let held = |runs: &[(u64, u64)]| runs.iter().filter_map(|&(a, b)| ChunkRange::new(a, b)).collect::<RangeSet>();
+        let reads = held(&[(0, 999), (1040, 1047), (1300, 1307)]);
+        let order: Vec<u64> = [1000, 1030, 1200, 1400].map(|chunk| lacks_before(&reads, chunk)).to_vec();
+        assert!(order.is_sorted() && order[0] == 0 && order[3] > 20, "{order:?}");
+        // After a jump there is nothing before it that is still wanted; nor for who has just come.
+        assert_eq!(lacks_before(&held(&[(0, 999), (5000, 5007)]), 5010), 0);
+        assert_eq!((lacks_before(&RangeSet::new(), 100), lacks_before(&RangeSet::new(), u64::MAX)), (0, 0));
+    }
 
     #[test]
     fn every_chunk_once() {

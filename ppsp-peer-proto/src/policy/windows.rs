@@ -7,8 +7,9 @@ use ppsp_core::{ChunkId, ChunkRange};
 
 use super::{PickContext, below};
 
-/// Longest request for what somebody waits for. Shorter than the groups that a server may serve out of order.
-pub(super) const PIECE: u64 = 32;
+/// Longest request for what somebody waits for. Shorter than the groups that a server may serve out of order; so short that
+/// little is with a slow peer, and that those who read the same soon have something for each other.
+pub(super) const PIECE: u64 = 8;
 /// Chunks of a window that are needed so soon that they come in order.
 const HEAD: u64 = 128;
 /// Chunks that a reader may lack while others behind them are fetched: so many, or what comes in [`FAR`] seconds. Viewers
@@ -23,7 +24,7 @@ const LACK_AT_FIRST: u64 = 320;
 
 /// Pieces that lots are drawn of, and those that are looked at for them.
 const LOTS: usize = 32;
-const LOOK_AT: usize = 64;
+const LOOK_AT: usize = 96;
 
 /// What readers wait for.
 #[derive(Debug, Default)]
