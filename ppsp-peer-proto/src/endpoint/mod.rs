@@ -67,7 +67,10 @@ use self::{
     upload::Beside,
     windows::{Change, Windows},
 };
-use crate::{policy::Candidate, wire::ChannelId};
+use crate::{
+    policy::Candidate,
+    wire::{ChannelId, MessageType},
+};
 
 pub use config::{Congestion, EndpointConfig, SwarmConfig};
 pub use event::{Event, PeerKey, Reason, SwarmKey};
@@ -629,8 +632,8 @@ impl Endpoint {
     /// Whose turn it is of those that wait to send, as place in the queue. Of the first few, as long as none of them has
     /// waited for long:
     ///
-    /// * In a swarm that we hold whole, who is to be sent what the fewest have: it may be that only we can give it, and the
-    ///   sooner there are some copies, the sooner others can.
+    /// * In a swarm that we hold whole or are the source of, who is to be sent what the fewest have: it may be that only we
+    ///   can give it, and the sooner there are some copies, the sooner others can.
     /// * Elsewhere, who needs it soonest, as far as what it lacks before it tells: who reads lacks little before what it
     ///   reads next, and much before what it fetches ahead.
     fn next_in_turn(&mut self, now: Instant) -> Option<usize> {
@@ -642,12 +645,14 @@ impl Endpoint {
         for (place, &i) in shared.throttled.iter().enumerate().take(LOOK_AT) {
             let Some(channel) = channels.get_mut(i).filter(|channel| channel.up.throttled) else { return Some(place) };
             let Some(swarm) = swarms.get(channel.swarm) else { return Some(place) };
-            let long = if swarm.state.complete { LONG } else { LONG_AHEAD };
+            let is_source = swarm.state.integrity.live().is_some_and(|live| live.is_source);
+            let has_all = swarm.state.complete || is_source;
+            let long = if has_all { LONG } else { LONG_AHEAD };
             if channel.up.held_back().is_some_and(|since| now.saturating_since(since) >= long) {
                 return Some(place);
             }
             let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
-            let rank = if swarm.state.complete {
+            let rank = if has_all {
                 let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
                 members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk)).count() as u64
             } else {
@@ -675,9 +680,10 @@ impl Endpoint {
                     continue;
                 }
                 channel.announce.union_with(&fresh);
-                // Nor of what the peer has itself: it will not ask for that. In a live swarm it goes by HAVEs which munros
-                // it need not send (§6.1.2.4).
-                if !state.complete && state.integrity.live().is_none() {
+                // Nor of what the peer has itself: it will not ask for that, and of what came from it an ACK tells. In a live
+                // swarm it goes by HAVEs which munros it need not send (§6.1.2.4).
+                let is_live = state.integrity.live().is_some();
+                if !state.complete && !is_live && channel.understands(MessageType::Ack) {
                     channel.announce.subtract(&channel.have);
                 }
                 if !channel.announce.is_empty() {

@@ -9,7 +9,7 @@ use rand_core::Rng;
 
 use super::{
     below,
-    windows::{PIECE, Windows, Wish},
+    windows::{Windows, Wish},
 };
 use crate::PeerKey;
 
@@ -130,7 +130,7 @@ impl Picker for RarestFirst {
         }
         match &mut self.index {
             Some(index) => index.pick(cx, &mut budget, out),
-            None => take(cx, 0, ChunkId::MAX, PIECE, &mut budget.min(BEFORE_SIZE), out),
+            None => take(cx, 0, ChunkId::MAX, BEFORE_SIZE, &mut budget.min(BEFORE_SIZE), out),
         }
     }
 }
@@ -673,7 +673,8 @@ mod tests {
         for peer_has in [set(&[r(0, 99_999)]), set(&[r(0, 99_998)])] {
             let mut b = Bench::new(100_000);
             b.picker.on_windows(&[r(5000, 9000)]);
-            let in_order = [r(5000, 5023), r(5024, 5055), r(5056, 5087), r(5088, 5099)];
+            let in_order: Vec<_> =
+                (5000..5096).step_by(8).map(|first| r(first, first + 7)).chain([r(5096, 5099)]).collect();
             assert_eq!(picked(&mut b, &peer_has, 100), in_order);
         }
     }
@@ -684,8 +685,11 @@ mod tests {
         // A long one, a short one, and one within the first.
         b.picker.on_windows(&[r(5000, 9000), r(70, 79), r(5010, 5020)]);
         let all = set(&[r(0, 99_999)]);
-        assert_eq!(picked(&mut b, &all, 70), [r(5000, 5023), r(70, 79), r(5024, 5055), r(5056, 5059)]);
-        assert_eq!(b.pick(&all, 4), [r(5060, 5063)]);
+        let turns = [(5000, 5007), (70, 71), (5010, 5015), (72, 79), (5016, 5020)];
+        let alone = [(5008, 5009), (5021, 5023), (5024, 5031), (5032, 5035)];
+        let turns: Vec<_> = turns.iter().chain(&alone).map(|&(first, last)| r(first, last)).collect();
+        assert_eq!(picked(&mut b, &all, 46), turns);
+        assert_eq!(b.pick(&all, 4), [r(5036, 5039)]);
         // Then what is rare, even where a window reaches beyond the end.
         b.picker.on_windows(&[r(70, 79), r(99_990, 200_000)]);
         assert_eq!(b.pick(&all, 10), [r(99_990, 99_999)]);
@@ -704,12 +708,12 @@ mod tests {
             b.picker.on_windows(&[r(4992, 9000)]);
             first.extend(b.pick(&all, 100).iter().map(|range| range.first()));
         }
-        assert_eq!(first, (0..5).map(|n| 4992 + n * 32).collect());
+        assert_eq!(first, (0..5).map(|n| 4992 + n * 8).collect());
         // What others have is asked of them.
         let mut b = Bench::new(100_000);
         b.others = |range| if range.len() == 1 && range.first() < 5120 { 1 } else { 0 };
         b.picker.on_windows(&[r(4992, 9000)]);
-        assert_eq!(b.pick(&all, 100), [r(5120, 5151)]);
+        assert_eq!(b.pick(&all, 100), [r(5120, 5127)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{PickContext, below};
 
 /// Longest request for what somebody waits for. Shorter than the groups that a server may serve out of order; so short that
 /// little is with a slow peer, and that those who read the same soon have something for each other.
-pub(super) const PIECE: u64 = 8;
+const PIECE: u64 = 8;
 /// Chunks of a window that are needed so soon that they come in order.
 const HEAD: u64 = 128;
 /// Chunks that a reader may lack while others behind them are fetched: so many, or what comes in [`FAR`] seconds. Viewers
