@@ -654,7 +654,9 @@ impl Endpoint {
             let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
             let rank = if has_all {
                 let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
-                members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk)).count() as u64
+                let copies = members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk));
+                // No more are counted than it takes to see that it is not the one.
+                copies.take(best.map_or(usize::MAX, |(least, _)| least as usize)).count() as u64
             } else {
                 order::lacks_before(&channel.have, chunk)
             };

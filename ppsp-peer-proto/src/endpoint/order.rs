@@ -45,13 +45,9 @@ pub(super) fn reversed(k: u64, size: u64) -> u64 {
 pub(super) fn lacks_before(have: &RangeSet, chunk: ChunkId) -> u64 {
     const LOOK_AT: u64 = 512;
     const STEP: u64 = 16;
-    let mut at = have.next_set(chunk.saturating_sub(LOOK_AT)).map(ChunkRange::first);
-    let mut lacks = 0;
-    while let Some(gap) = at.and_then(|at| have.next_gap(at)).filter(|gap| gap.first() < chunk) {
-        lacks += gap.last().min(chunk - 1) + 1 - gap.first();
-        at = gap.last().checked_add(1);
-    }
-    lacks / STEP
+    let Some(begun) = have.next_set(chunk.saturating_sub(LOOK_AT)) else { return 0 };
+    let before = chunk.checked_sub(1).and_then(|last| ChunkRange::new(begun.first(), last));
+    before.map_or(0, |before| before.len() - have.count(before)) / STEP
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Windows {
             return if lacking { Wish::Nothing } else { Wish::Anything };
         };
         self.turn = (n + 1) % self.list.len();
-        // It is not asked for what others have as long as there is anything else, however far that is.
+        // It is not asked for what others have as long as there is anything else among the next pieces.
         let rare = if has_all { rare(cx, run.first(), first, end) } else { None };
         if let Some(rare) = rare {
             run = rare;
