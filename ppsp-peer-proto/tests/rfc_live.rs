@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use ppsp_core::{Bin, ChunkRange, Claim, IntegrityMethod, WindowStore, live::Munro, signature::PublicKey};
+use ppsp_core::{Bin, ChunkRange, Claim, HashAlg, IntegrityMethod, WindowStore, live::Munro, signature::PublicKey};
 use ppsp_peer_proto::{
     Event, Reason,
     sim::{Access, Broadcast, LinkConfig, NodeId, Peer, Speech},
@@ -116,6 +116,68 @@ fn a_chunk_comes_behind_its_munro() {
     assert!(sent.iter().all(|(kind, _)| *kind != MessageType::SignedIntegrity), "it has chunk 63: {sent:?}");
 }
 
+// §3.7: a peer MAY send some other chunks than those that were asked for. The source does with what nobody has yet, whether
+// the peer is choked or not; what it was told already is not sent.
+#[test]
+fn a_source_pushes_what_is_new() {
+    let (mut show, speech, puppet) = stream(64);
+    let source = show.world.address(show.source);
+    let have = Message::Have { range: Some(leaf(63)) };
+    let line = Line::dial(&mut show.world, puppet, source, &speech, 0x5000_0001, &[have]);
+    show.run(s(1));
+    let mut chunks = line.chunks(&mut show.world, ms(50));
+    chunks.sort_unstable();
+    // Who acknowledges nothing gets no more than congestion control lets under way.
+    assert!(chunks.len() >= 8 && chunks.iter().copied().eq(64..64 + chunks.len() as u64), "{chunks:?}");
+}
+
+/// The chunk of a stream of zeros that a munro is over, with its uncles.
+fn zero_chunk(munro: &Munro, chunk: u64, say: impl FnOnce(&[Message<'_>])) {
+    let mut hash = [munro.hash];
+    ppsp_core::hash_chunks(HashAlg::Sha256, &[&[0; 1024]], &mut hash);
+    let mut level = hash.to_vec();
+    while level.len() < 5 {
+        ppsp_core::hash_pairs(HashAlg::Sha256, &[[level[level.len() - 1]; 2]], &mut hash);
+        level.push(hash[0]);
+    }
+    let uncles: Vec<Bin> = ppsp_core::uncles(chunk, munro.node).collect();
+    let hashes = uncles.iter().map(|uncle| Message::Integrity {
+        range: uncle.range(),
+        hash: level[uncle.range().len().ilog2() as usize].as_bytes(),
+    });
+    let mut messages: Vec<Message<'_>> = hashes.collect();
+    messages.push(Message::Data { range: leaf(chunk), timestamp: 0, data: &[0; 1024] });
+    say(&messages);
+}
+
+// §3.7, and §12.6.3, threat DATA.2: what nobody asked for is taken where it is live and right, and as long as some of it is
+// of use.
+#[test]
+fn what_is_pushed_is_taken_as_long_as_it_is_of_use() {
+    let (mut show, speech, puppet) = stream(64);
+    let viewer = show.watch_with(Access::UNLIMITED, s(5), &[], Box::new(WindowStore::new()));
+    let munro = show.forged(64);
+    let remote = show.world.address(viewer);
+    let integrity = Message::Integrity { range: munro.node.range(), hash: munro.hash.as_bytes() };
+    let timestamp = munro.time.to_bits();
+    let signed = Message::SignedIntegrity { range: munro.node.range(), timestamp, signature: &munro.signature };
+    let line = Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[integrity, signed]);
+    for chunk in 64..96 {
+        zero_chunk(&munro, chunk, |messages| line.say(&mut show.world, messages));
+    }
+    show.world.run_for(ms(50));
+    assert_eq!(show.world.peer(viewer).held().len(), 32);
+    assert_eq!(line.asked(&mut show.world, ms(50)), []);
+
+    // No hash leads to these.
+    let useless = Message::Data { range: leaf(200), timestamp: 0, data: &[0; 1024] };
+    (0..100).for_each(|_| line.say(&mut show.world, &[useless]));
+    show.world.run_for(ms(50));
+    let stats = show.world.peer(viewer).stats();
+    assert_eq!((stats.dropped_unproven, stats.dropped_unrequested), (64, 36));
+    assert_eq!(show.world.peer(viewer).held().len(), 32);
+}
+
 /// A viewer that knows a puppet, which brings a munro in the third datagram, and what becomes of the puppet.
 fn offered(spoil: impl Fn(&mut Munro)) -> (Option<Reason>, u64) {
     let (mut show, speech, puppet) = stream(64);
@@ -152,6 +214,8 @@ fn a_polluter_is_left() {
     let viewer = show.watch(Access::UNLIMITED, s(5), &[]);
     let source = show.source;
     show.world.connect(viewer, source);
+    // Most of what is new is pushed to others, so that the viewer has to ask for it.
+    (0..8).for_each(|_| _ = show.watch(Access::UNLIMITED, s(5), &[source]));
     show.run(ms(200));
     let remote = show.world.address(viewer);
     let line = Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[]);

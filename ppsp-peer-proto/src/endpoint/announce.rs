@@ -8,7 +8,7 @@ use core::time::Duration;
 use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
 
 use super::{Endpoint, swarm::SwarmState};
-use crate::policy::below;
+use crate::{policy::below, wire::MessageType};
 
 /// First pause before HAVEs are said again; it doubles up to the keep-alive.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,6 +41,34 @@ impl Reminder {
 }
 
 impl Endpoint {
+    /// HAVEs of what has come since the last ones are due.
+    pub(super) fn announce(&mut self, now: Instant, slot: usize) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get_mut(slot) else { return };
+        let state = &mut swarm.state;
+        state.announce_at = None;
+        let fresh = core::mem::take(&mut state.fresh);
+        let chunks = state.chunks();
+        for &i in &state.channels {
+            let Some(channel) = channels.get_mut(i).filter(|c| c.is_up()) else { continue };
+            // RFC 7574 §3.2: no HAVE to peers that have the complete content, but a last one, by which both know that they
+            // do not need each other.
+            if channel.is_complete(chunks) && !state.complete {
+                continue;
+            }
+            channel.announce.union_with(&fresh);
+            // Nor of what the peer has itself: it will not ask for that, and of what came from it an ACK tells. In a live
+            // swarm it goes by HAVEs which munros it need not send (§6.1.2.4).
+            if !state.complete && state.integrity.live().is_none() && channel.understands(MessageType::Ack) {
+                channel.announce.subtract(&channel.have);
+            }
+            if !channel.announce.is_empty() {
+                channel.reminder.begin(now);
+                shared.wake(i, channel);
+            }
+        }
+    }
+
     /// The timer of a channel went off: tells the peer again what it lacks and does not ask for.
     pub(super) fn check_announcements(&mut self, now: Instant, i: usize) {
         let Self { channels, swarms, shared, .. } = self;

@@ -211,6 +211,11 @@ impl Download {
         }
     }
 
+    /// Was a chunk asked for that has not come, even if it is not waited for any more?
+    pub(super) fn is_awaited(&self, chunk: ChunkId) -> bool {
+        self.asked.contains(chunk) || self.given_up.contains(chunk)
+    }
+
     /// A chunk that was asked for, now or before, came.
     pub(super) fn on_arrival(&mut self, now: Instant, chunk: ChunkId) {
         self.progress_at = now;

@@ -172,7 +172,7 @@ impl Endpoint {
         channel.their_id = handshake.source;
         channel.draft = handshake.options.chunk_size.is_none();
         channel.supported = handshake.options.supported.unwrap_or(SupportedMessages::ALL);
-        channel.follower = self.swarms.get(slot).and_then(|swarm| swarm.state.follower(&handshake.options));
+        channel.follow(self.swarms.get(slot).and_then(|swarm| swarm.state.follower(&handshake.options)));
         channel.must_send = true;
         self.half_open.insert((now, i));
         self.shared.wake(i, channel);
@@ -273,7 +273,7 @@ impl Endpoint {
         }
         channel.draft = options.chunk_size.is_none();
         channel.supported = options.supported.unwrap_or(SupportedMessages::ALL);
-        channel.follower = swarm.state.follower(options);
+        channel.follow(swarm.state.follower(options));
         // RFC 7574 §12.1.2: Peer A MUST respond immediately to the second datagram.
         channel.must_send = true;
         if let Phase::Opening { since, tries: 1, .. } = channel.phase {

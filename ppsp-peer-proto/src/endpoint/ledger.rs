@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     pub(super) bytes: usize,
     pub(super) carrier: Carrier,
+    /// It was under way before and taken for lost: whose arrival is acknowledged nobody can tell.
+    pub(super) again: bool,
     /// Not done with.
     live: bool,
 }
@@ -39,8 +41,15 @@ impl Ledger {
             self.close(old);
         }
         self.bytes += bytes;
-        self.order.push_back(Entry { chunk, since, bytes, carrier, live: true });
+        self.order.push_back(Entry { chunk, since, bytes, carrier, again: false, live: true });
         self.drop_done();
+    }
+
+    /// The chunk that set out last was under way before.
+    pub(super) fn mark_again(&mut self) {
+        if let Some(entry) = self.order.back_mut() {
+            entry.again = true;
+        }
     }
 
     /// A chunk arrived.

@@ -368,6 +368,7 @@ impl Endpoint {
         state.held.union_with(&ready);
         state.fresh.union_with(&ready);
         self.on_edge(slot);
+        self.push(now, slot, &ready);
         self.after_chunks(now, slot);
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! The endpoint: all swarms and peers of one socket.
 //!
 //! One file for each concern: `handshake` opens and closes channels, `receive` turns bytes into meaning and has chunks
-//! verified, `download` asks for chunks, `upload` serves them, `announce` tells what is held, `transmit` writes datagrams,
-//! `uplink` keeps them from filling the way out of the host, `pex` exchanges addresses, `supply` takes content that came by
-//! another way, `integrity` says what is right, `live` what is peculiar to live streams.
-//! `channel` and `swarm` hold the state that they share. This file holds the calling contract.
+//! verified, `download` asks for chunks, `upload` serves them, `push` sends what nobody has asked for, `announce` tells
+//! what is held, `transmit` writes datagrams, `uplink` keeps them from filling the way out of the host, `pex` exchanges
+//! addresses, `supply` takes content that came by another way, `integrity` says what is right, `live` what is peculiar to
+//! live streams. `channel` and `swarm` hold the state that they share. This file holds the calling contract.
 
 mod announce;
 mod bans;
@@ -21,6 +21,7 @@ mod meter;
 mod order;
 mod path_mtu;
 mod pex;
+mod push;
 mod receive;
 mod slab;
 mod stats;
@@ -67,10 +68,7 @@ use self::{
     upload::Beside,
     windows::{Change, Windows},
 };
-use crate::{
-    policy::Candidate,
-    wire::{ChannelId, MessageType},
-};
+use crate::{policy::Candidate, wire::ChannelId};
 
 pub use config::{Congestion, EndpointConfig, SwarmConfig};
 pub use event::{Event, PeerKey, Reason, SwarmKey};
@@ -634,6 +632,8 @@ impl Endpoint {
     ///
     /// * In a swarm that we hold whole or are the source of, who is to be sent what the fewest have: it may be that only we
     ///   can give it, and the sooner there are some copies, the sooner others can.
+    /// * Of a live stream otherwise, who is to be sent the oldest: all watch it about as far behind, so it is needed the
+    ///   soonest. Whoever fell behind would else be served last, having nothing that others want, and never catch up.
     /// * Elsewhere, who needs it soonest, as far as what it lacks before it tells: who reads lacks little before what it
     ///   reads next, and much before what it fetches ahead.
     fn next_in_turn(&mut self, now: Instant) -> Option<usize> {
@@ -645,8 +645,8 @@ impl Endpoint {
         for (place, &i) in shared.throttled.iter().enumerate().take(LOOK_AT) {
             let Some(channel) = channels.get_mut(i).filter(|channel| channel.up.throttled) else { return Some(place) };
             let Some(swarm) = swarms.get(channel.swarm) else { return Some(place) };
-            let is_source = swarm.state.integrity.live().is_some_and(|live| live.is_source);
-            let has_all = swarm.state.complete || is_source;
+            let live = swarm.state.integrity.live();
+            let has_all = swarm.state.complete || live.is_some_and(|live| live.is_source);
             let long = if has_all { LONG } else { LONG_AHEAD };
             if channel.up.held_back().is_some_and(|since| now.saturating_since(since) >= long) {
                 return Some(place);
@@ -657,6 +657,8 @@ impl Endpoint {
                 let copies = members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk));
                 // No more are counted than it takes to see that it is not the one.
                 copies.take(best.map_or(usize::MAX, |(least, _)| least as usize)).count() as u64
+            } else if live.is_some() {
+                chunk
             } else {
                 order::lacks_before(&channel.have, chunk)
             };
@@ -670,31 +672,11 @@ impl Endpoint {
     fn on_swarm_timer(&mut self, now: Instant, slot: usize) {
         let Some(swarm) = self.swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
+        let rechoke_at = state.rechoke_at;
         if state.announce_at.is_some_and(|at| at <= now) {
-            state.announce_at = None;
-            let chunks = state.chunks();
-            let fresh = core::mem::take(&mut state.fresh);
-            for &i in &state.channels {
-                let Some(channel) = self.channels.get_mut(i).filter(|c| c.is_up()) else { continue };
-                // RFC 7574 §3.2: no HAVE to peers that have the complete content, but a last one, by which both know
-                // that they do not need each other.
-                if channel.is_complete(chunks) && !state.complete {
-                    continue;
-                }
-                channel.announce.union_with(&fresh);
-                // Nor of what the peer has itself: it will not ask for that, and of what came from it an ACK tells. In a live
-                // swarm it goes by HAVEs which munros it need not send (§6.1.2.4).
-                let is_live = state.integrity.live().is_some();
-                if !state.complete && !is_live && channel.understands(MessageType::Ack) {
-                    channel.announce.subtract(&channel.have);
-                }
-                if !channel.announce.is_empty() {
-                    channel.reminder.begin(now);
-                    self.shared.wake(i, channel);
-                }
-            }
+            self.announce(now, slot);
         }
-        if state.rechoke_at.is_some_and(|at| at <= now) {
+        if rechoke_at.is_some_and(|at| at <= now) {
             self.rechoke(now, slot);
             self.part(now, slot);
         }

@@ -625,8 +625,12 @@ impl Endpoint {
             shared.wake(j, other);
         }
         let Some(channel) = channels.get_mut(arrived.channel).filter(|c| c.key == arrived.peer) else { return };
-        channel.down.credit = channel.down.credit.saturating_sub(1);
-        channel.down.on_arrival(now, chunk);
+        // What was pushed and is good costs nothing, for the next may be, too; and it is no answer to what was asked for.
+        let pushed = channel.follower.is_some() && !channel.down.is_awaited(chunk);
+        if !pushed {
+            channel.down.credit = channel.down.credit.saturating_sub(1);
+            channel.down.on_arrival(now, chunk);
+        }
         channel.down.meter.add(now, arrived.data.len() as u64);
         channel.down.bytes += arrived.data.len() as u64;
         channel.down.false_peaks = 0;

@@ -275,7 +275,9 @@ impl Upload {
         let carrier = Carrier { number: self.datagrams, len: u32::try_from(whole).unwrap_or(u32::MAX) };
         self.sent.push(chunk, now, datagram, carrier);
         // It is on its way once more, and that it arrives proves nothing about the first time.
-        self.presumed_lost.remove(ChunkRange::single(chunk));
+        if self.presumed_lost.remove(ChunkRange::single(chunk)) {
+            self.sent.mark_again();
+        }
         if let Some(pacer) = &mut self.pacer {
             pacer.take(datagram as u64);
         }
@@ -367,11 +369,13 @@ impl Upload {
         let in_flight = self.sent.bytes();
         let mut bytes = 0;
         let mut newest: Option<Instant> = None;
+        let mut newest_at_once: Option<Instant> = None;
         let path = &mut self.path;
         self.sent.arrive_range(range, |entry| {
             path.on_arrived(entry.carrier);
             bytes += entry.bytes;
             newest = newest.max(Some(entry.since));
+            newest_at_once = newest_at_once.max(Some(entry.since).filter(|_| !entry.again));
         });
         if !self.presumed_lost.is_empty() && self.presumed_lost.remove(range) {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
@@ -380,13 +384,17 @@ impl Upload {
         self.acked_at = now;
         self.asked_again = 0;
         self.in_doubt = false;
-        let rtt = now.saturating_since(sent);
-        self.rtt.on_sample(now, rtt);
+        // RFC 6298 §3: of what was sent twice no round trip can be measured. Taken for that of the second time, it would be
+        // a shorter path than there is, and all that is reckoned from it too small.
+        let rtt = newest_at_once.map(|sent| now.saturating_since(sent));
+        if let Some(rtt) = rtt {
+            self.rtt.on_sample(now, rtt);
+        }
         // Who waits for other channels' chunks learns nothing about its own path either.
         let sending = self.sending();
         let app_limited = idle || sending.held_back.is_some_and(|at| at >= sent);
-        let queue = delay.map(|delay| sending.one_way.queue(now, delay, rtt));
-        let acked = Acked { sent, bytes, one_way_delay: delay, rtt: Some(rtt), app_limited };
+        let queue = delay.zip(rtt).map(|(delay, rtt)| sending.one_way.queue(now, delay, rtt));
+        let acked = Acked { sent, bytes, one_way_delay: delay, rtt, app_limited };
         self.controller.on_ack(now, &acked, in_flight);
         Some(Arrived { sent, bytes, queue })
     }
@@ -596,6 +604,6 @@ impl Endpoint {
 impl Channel {
     /// Does the peer wait for something from us?
     pub(super) fn wants_service(&self) -> bool {
-        self.is_up() && !self.up.choked && !self.up.parked && !self.up.queued.is_empty()
+        self.is_up() && !self.up.parked && !self.up.queued.is_empty()
     }
 }

@@ -59,6 +59,11 @@ impl Watcher {
         if all == 0 { 0.0 } else { self.shown as f64 / all as f64 }
     }
 
+    /// Was anything to be shown yet?
+    pub fn has_begun(&self) -> bool {
+        self.shown + self.missed > 0
+    }
+
     /// Chunks that were shown.
     pub fn shown(&self) -> u64 {
         self.shown

@@ -1,0 +1,72 @@
+//! Chunks of a live stream for peers that have not asked for them (RFC 7574 §3.7: a peer receiving REQUESTs also MAY send
+//! some other chunks).
+//!
+//! Between the HAVE of a new chunk and its first copy lie a round trip and whatever the request waits for; and each viewer
+//! sees its own lack alone, so that many ask the source for the same and nobody for the rest. What nobody has yet goes to
+//! some peer at once, each piece to another one: then all viewers have something to give, whenever they came.
+
+use alloc::boxed::Box;
+
+use ppsp_core::{ChunkRange, Instant, RangeSet};
+
+use super::{Endpoint, channel::Channel, live::Follower};
+use crate::{policy::below, wire::MessageType};
+
+/// Neighbours go to the same peer: as many as a picker asks for at a time.
+const PIECE: u64 = 8;
+/// Who waits for so many chunks is pushed no more.
+const ENOUGH: u64 = 32;
+/// Chunks in a row that a peer may send unasked without any of them being of use (RFC 7574 §12.6.3, threat DATA.2).
+const UNASKED: u64 = 64;
+
+impl Endpoint {
+    /// Sends each piece of some chunks that are new to one peer: the one that waits for least, for its way is free.
+    ///
+    /// Whether the peer is choked does not matter: that is about what it asks for (§3.9).
+    pub(super) fn push(&mut self, now: Instant, slot: usize, new: &RangeSet) {
+        let Self { channels, swarms, shared, .. } = self;
+        let Some(swarm) = swarms.get(slot) else { return };
+        let max = shared.config.max_queued_requests;
+        for piece in new.runs().flat_map(pieces) {
+            let members = swarm.state.channels.iter().filter_map(|&i| Some((i, channels.get(i)?)));
+            let fit = members.filter(|(_, channel)| may_be_pushed(channel, piece));
+            let waits = |channel: &Channel| channel.up.queued.len() + channel.up.sent.len() as u64;
+            let least = fit.min_by_key(|&(_, channel)| (waits(channel), below(&mut shared.rng, u64::MAX)));
+            let Some(i) = least.map(|(i, _)| i) else { continue };
+            let Some(channel) = channels.get_mut(i) else { continue };
+            if channel.up.enqueue(now, piece, max) {
+                shared.wake(i, channel);
+            }
+        }
+    }
+}
+
+/// Aligned pieces of a run.
+fn pieces(run: ChunkRange) -> impl Iterator<Item = ChunkRange> {
+    let mut next = Some(run.first());
+    core::iter::from_fn(move || {
+        let first = next?;
+        let piece = ChunkRange::new(first, run.last().min(first | (PIECE - 1)))?;
+        next = piece.last().checked_add(1);
+        Some(piece)
+    })
+}
+
+fn may_be_pushed(channel: &Channel, piece: ChunkRange) -> bool {
+    channel.is_up()
+        && !channel.draft
+        && channel.understands(MessageType::Data)
+        && !channel.have.intersects(piece)
+        && !channel.up.queued.intersects(piece)
+        && channel.up.queued.len() < ENOUGH
+}
+
+impl Channel {
+    /// The peer is one of a live swarm, where it may send what it was not asked for.
+    pub(super) fn follow(&mut self, follower: Option<Box<Follower>>) {
+        if follower.is_some() {
+            self.down.credit = self.down.credit.max(UNASKED);
+        }
+        self.follower = follower;
+    }
+}
