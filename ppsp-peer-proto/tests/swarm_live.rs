@@ -83,7 +83,7 @@ fn report(show: &Broadcast) -> (f64, f64) {
     (mean, sent)
 }
 
-/// Twenty viewers for a minute; `PPSP_VIEWERS=100 PPSP_SECONDS=180` for more.
+/// Twenty viewers for a minute; `PPSP_VIEWERS=100 PPSP_SECONDS=180` for more of both.
 #[test]
 fn a_crowd_with_comings_and_goings() {
     one_seed(|seed| {

@@ -391,9 +391,10 @@ impl Upload {
             self.rtt.on_sample(now, rtt);
         }
         // Who waits for other channels' chunks learns nothing about its own path either.
+        let longest = rtt.unwrap_or(self.rtt.rto());
         let sending = self.sending();
         let app_limited = idle || sending.held_back.is_some_and(|at| at >= sent);
-        let queue = delay.zip(rtt).map(|(delay, rtt)| sending.one_way.queue(now, delay, rtt));
+        let queue = delay.map(|delay| sending.one_way.queue(now, delay, longest));
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt, app_limited };
         self.controller.on_ack(now, &acked, in_flight);
         Some(Arrived { sent, bytes, queue })
