@@ -131,6 +131,22 @@ fn a_source_pushes_what_is_new() {
     assert!(chunks.len() >= 8 && chunks.iter().copied().eq(64..64 + chunks.len() as u64), "{chunks:?}");
 }
 
+// §6.1.2.3, §12.6.5: nobody can have what is not signed yet. Whoever says so is told the munro all the same, for there may be
+// two sources with one key.
+#[test]
+fn who_claims_what_nobody_can_have_is_told_what_is_signed() {
+    let (mut show, speech, puppet) = stream(64);
+    let source = show.world.address(show.source);
+    let have = Message::Have { range: Some(range(64, 95)) };
+    let line = Line::dial(&mut show.world, puppet, source, &speech, 0x5000_0001, &[have]);
+    show.run(s(1));
+    let told = line.hear(&mut show.world, ms(50), |message| match message {
+        Message::SignedIntegrity { range, .. } => Some(*range),
+        _ => None,
+    });
+    assert!(told.contains(&range(64, 95)), "{told:?}");
+}
+
 /// The chunk of a stream of zeros that a munro is over, with its uncles.
 fn zero_chunk(munro: &Munro, chunk: u64, say: impl FnOnce(&[Message<'_>])) {
     let mut hash = [munro.hash];

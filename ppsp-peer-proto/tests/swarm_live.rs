@@ -250,3 +250,39 @@ fn nobody_is_lured_into_the_past() {
         assert!(show.watchers[0].continuity() > 0.99, "{:?}", show.watchers[0]);
     });
 }
+
+/// Puppets that have each come to a peer.
+fn puppets(show: &mut Broadcast, to: NodeId, count: u8) -> Vec<Line> {
+    let (speech, remote) = (show.speech(), show.world.address(to));
+    let come = |n| {
+        let puppet = show.world.add_puppet(addr(&format!("10.8.{n}.1:1000")));
+        show.world.set_path(puppet, to, LinkConfig::perfect(ms(5)));
+        Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001 + u32::from(n), &[])
+    };
+    (0..count).map(come).collect()
+}
+
+/// Who names all that there is, as only the source can, and sends nothing of it, is not waited for.
+#[test]
+fn who_withholds_harms_nobody() {
+    one_seed(|seed| {
+        let mut show = broadcast(seed, 40);
+        show.run(s(3));
+        let source = show.source;
+        let viewer = show.watch(plenty(), DELAY, &[source]);
+        crowd(seed, &mut show, 6, s(1));
+        let lines = puppets(&mut show, viewer, 6);
+        let mut asked = 0;
+        while !show.is_over() {
+            let signed = show.pushed() / 32 * 32;
+            for line in &lines {
+                line.say_now(&mut show.world, &[Message::Have { range: Some(range(0, signed - 1)) }]);
+                asked += line.asked(&mut show.world, ms(0)).len();
+            }
+            show.run(ms(100));
+        }
+        let (continuity, _) = report(&show);
+        assert!(asked > 10, "{asked}");
+        assert!(continuity >= 0.99 && show.watchers[0].continuity() >= 0.99, "{:?}", show.watchers[0]);
+    });
+}

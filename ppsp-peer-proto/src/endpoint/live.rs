@@ -367,6 +367,15 @@ impl Endpoint {
         ready.intersect_with(&RangeSet::from(munro.node.range()));
         state.held.union_with(&ready);
         state.fresh.union_with(&ready);
+        // Nobody can have what has only now been signed. Who says so has it from another source with the same key, and is told
+        // what this one signed, for only that shows that there are two.
+        if let Some(new) = ready.first().and_then(|first| ChunkRange::new(first, ChunkId::MAX)) {
+            for &i in &state.channels {
+                if let Some(channel) = self.channels.get_mut(i) {
+                    channel.have.remove(new);
+                }
+            }
+        }
         self.on_edge(slot);
         self.push(now, slot, &ready);
         self.after_chunks(now, slot);

@@ -143,9 +143,14 @@ impl Line {
 
     /// Sends a datagram with these messages, none for a keep-alive, and lets it arrive.
     pub fn say(&self, world: &mut World, messages: &[Message<'_>]) {
+        self.say_now(world, messages);
+        world.run_for(ms(15));
+    }
+
+    /// The same, and no time passes.
+    pub fn say_now(&self, world: &mut World, messages: &[Message<'_>]) {
         let datagram = self.speech.datagram(self.theirs, messages);
         world.puppet_send(self.puppet, self.remote, datagram);
-        world.run_for(ms(15));
     }
 
     /// Sends bytes after the channel ID.
