@@ -194,6 +194,30 @@ fn what_is_pushed_is_taken_as_long_as_it_is_of_use() {
     assert_eq!(show.world.peer(viewer).held().len(), 32);
 }
 
+// The same: a source that goes on for hours and is late now and then is listened to all the while.
+#[test]
+fn what_is_pushed_and_of_use_pays_for_what_is_not() {
+    let (mut show, speech, puppet) = stream(64);
+    let viewer = show.watch_with(Access::UNLIMITED, s(5), &[], Box::new(WindowStore::new()));
+    let remote = show.world.address(viewer);
+    let line = Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[]);
+    for first in (64..640).step_by(32) {
+        let munro = show.forged(first);
+        let integrity = Message::Integrity { range: munro.node.range(), hash: munro.hash.as_bytes() };
+        let timestamp = munro.time.to_bits();
+        let signed = Message::SignedIntegrity { range: munro.node.range(), timestamp, signature: &munro.signature };
+        line.say(&mut show.world, &[integrity, signed]);
+        // Each third chunk comes twice.
+        for chunk in first..first + 32 {
+            for _ in 0..1 + u64::from(chunk % 3 == 0) {
+                zero_chunk(&munro, chunk, |messages| line.say(&mut show.world, messages));
+            }
+        }
+    }
+    let peer = show.world.peer(viewer);
+    assert_eq!((peer.held().len(), peer.stats().dropped_duplicate), (576, 192));
+}
+
 /// A viewer that knows a puppet, which brings a munro in the third datagram, and what becomes of the puppet.
 fn offered(spoil: impl Fn(&mut Munro)) -> (Option<Reason>, u64) {
     let (mut show, speech, puppet) = stream(64);

@@ -9,14 +9,15 @@ use alloc::boxed::Box;
 
 use ppsp_core::{ChunkRange, Instant, RangeSet};
 
-use super::{Endpoint, channel::Channel, live::Follower};
+use super::{Endpoint, channel::Channel, download::Download, live::Follower};
 use crate::{policy::below, wire::MessageType};
 
 /// Neighbours go to the same peer: as many as a picker asks for at a time.
 const PIECE: u64 = 8;
 /// Who waits for so many chunks is pushed no more.
 const ENOUGH: u64 = 32;
-/// Chunks in a row that a peer may send unasked without any of them being of use (RFC 7574 §12.6.3, threat DATA.2).
+/// Chunks that a peer may send unasked without being of use, beside as many as are of use (RFC 7574 §12.6.3, threat
+/// DATA.2).
 const UNASKED: u64 = 64;
 
 impl Endpoint {
@@ -68,5 +69,14 @@ impl Channel {
             self.down.credit = self.down.credit.max(UNASKED);
         }
         self.follower = follower;
+    }
+}
+
+impl Download {
+    /// A chunk that nobody asked for came and was of use.
+    pub(super) fn on_pushed(&mut self) {
+        if self.credit < UNASKED {
+            self.credit += 1;
+        }
     }
 }

@@ -625,9 +625,10 @@ impl Endpoint {
             shared.wake(j, other);
         }
         let Some(channel) = channels.get_mut(arrived.channel).filter(|c| c.key == arrived.peer) else { return };
-        // What was pushed and is good costs nothing, for the next may be, too; and it is no answer to what was asked for.
-        let pushed = channel.follower.is_some() && !channel.down.is_awaited(chunk);
-        if !pushed {
+        // What was pushed and is of use pays for the next that is not; and it is no answer to what was asked for.
+        if channel.follower.is_some() && !channel.down.is_awaited(chunk) {
+            channel.down.on_pushed();
+        } else {
             channel.down.credit = channel.down.credit.saturating_sub(1);
             channel.down.on_arrival(now, chunk);
         }
