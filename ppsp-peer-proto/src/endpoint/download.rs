@@ -33,7 +33,8 @@ pub(super) struct Download {
     pub(super) claims: Vec<Claim>,
     /// Peak hashes that did not lead to the root.
     pub(super) false_peaks: u32,
-    /// Chunks that the peer may still send: as many as were ever asked of it and did not come.
+    /// Chunks that the peer may still send: as many as were ever asked of it and did not come, and in a live swarm some that
+    /// nobody asked for.
     pub(super) credit: u64,
     pub(super) meter: Meter,
     /// Bytes of content accepted.

@@ -10,10 +10,11 @@ use alloc::boxed::Box;
 use ppsp_core::{ChunkRange, Instant, RangeSet};
 
 use super::{Endpoint, channel::Channel, download::Download, live::Follower};
-use crate::{policy::below, wire::MessageType};
+use crate::{
+    policy::{LIVE_PIECE, below},
+    wire::MessageType,
+};
 
-/// Neighbours go to the same peer: as many as a picker asks for at a time.
-const PIECE: u64 = 8;
 /// Who waits for so many chunks is pushed no more.
 const ENOUGH: u64 = 32;
 /// Chunks that a peer may send unasked without being of use, beside as many as are of use (RFC 7574 §12.6.3, threat
@@ -42,12 +43,12 @@ impl Endpoint {
     }
 }
 
-/// Aligned pieces of a run.
+/// Pieces of a run as viewers ask for them: neighbours go to the same peer.
 fn pieces(run: ChunkRange) -> impl Iterator<Item = ChunkRange> {
     let mut next = Some(run.first());
     core::iter::from_fn(move || {
         let first = next?;
-        let piece = ChunkRange::new(first, run.last().min(first | (PIECE - 1)))?;
+        let piece = ChunkRange::new(first, run.last().min(first | (LIVE_PIECE - 1)))?;
         next = piece.last().checked_add(1);
         Some(piece)
     })

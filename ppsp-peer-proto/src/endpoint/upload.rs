@@ -603,7 +603,7 @@ impl Endpoint {
 }
 
 impl Channel {
-    /// Does the peer wait for something from us?
+    /// Is there something for the peer? While it is choked that is only what is pushed: what it asked for was discarded.
     pub(super) fn wants_service(&self) -> bool {
         self.is_up() && !self.up.parked && !self.up.queued.is_empty()
     }

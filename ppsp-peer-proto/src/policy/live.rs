@@ -21,7 +21,7 @@ pub struct LivePicker {
 }
 
 /// Longest request: a quarter of an ordinary munro.
-const PIECE: u64 = 8;
+pub(crate) const PIECE: u64 = 8;
 /// Pieces that are looked at for the rarest.
 const LOOK_AT: usize = 96;
 /// So small a part of a window is urgent.

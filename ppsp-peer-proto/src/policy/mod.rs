@@ -9,6 +9,7 @@ mod windows;
 
 pub use choker::{Candidate, Choker, Reciprocal};
 pub use live::LivePicker;
+pub(crate) use live::PIECE as LIVE_PIECE;
 pub use picker::{PickContext, Picker, RarestFirst};
 use rand_core::Rng;
 
