@@ -286,3 +286,31 @@ fn who_withholds_harms_nobody() {
         assert!(continuity >= 0.99 && show.watchers[0].continuity() >= 0.99, "{:?}", show.watchers[0]);
     });
 }
+
+/// Many who take all that the source gives and pass nothing on do not keep the others from the stream.
+#[test]
+fn a_source_among_leeches_reaches_the_others() {
+    one_seed(|seed| {
+        let mut show = broadcast(seed, 40);
+        show.run(s(3));
+        let source = show.source;
+        let lines = puppets(&mut show, source, 24);
+        crowd(seed, &mut show, 8, s(4));
+        let mut taken = 0;
+        while !show.is_over() {
+            let signed = show.pushed() / 32 * 32;
+            for line in &lines {
+                let chunks = line.chunks(&mut show.world, ms(0));
+                taken += chunks.len();
+                let acks = chunks.iter().map(|&chunk| Message::Ack { range: range(chunk, chunk), delay: 5000 });
+                let acks: Vec<Message<'_>> = acks.take(64).collect();
+                line.say_now(&mut show.world, &acks);
+                line.say_now(&mut show.world, &[Message::Request { range: range(signed - 32, signed - 1) }]);
+            }
+            show.run(ms(100));
+        }
+        let (continuity, sent) = report(&show);
+        assert!(taken > 1000, "{taken}");
+        assert!(continuity >= 0.99 && sent <= 4.0);
+    });
+}

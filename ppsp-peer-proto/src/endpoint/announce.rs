@@ -7,13 +7,18 @@ use core::time::Duration;
 
 use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
 
-use super::{Endpoint, swarm::SwarmState};
-use crate::{policy::below, wire::MessageType};
+use super::{Endpoint, swarm::SwarmState, timers::Timer};
+use crate::{
+    policy::{PIECE, below},
+    wire::MessageType,
+};
 
 /// First pause before HAVEs are said again; it doubles up to the keep-alive.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait of a HAVE for company.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// What is held back for the rest of its block is looked at so often, and told where it was held back the last time already.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// Intervals that are told again at a time: about a datagram.
 const AT_A_TIME: usize = 64;
 
@@ -47,7 +52,13 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
         state.announce_at = None;
-        let fresh = core::mem::take(&mut state.fresh);
+        let mut fresh = core::mem::take(&mut state.fresh);
+        state.hold_back_begun(now, &mut fresh);
+        if !state.fresh.is_empty() {
+            let at = now + state.have_delay(now, shared.config.have_delay);
+            state.announce_at = Some(at);
+            shared.timers.set_by(Timer::Swarm(slot), at);
+        }
         let chunks = state.chunks();
         for &i in &state.channels {
             let Some(channel) = channels.get_mut(i).filter(|c| c.is_up()) else { continue };
@@ -98,9 +109,47 @@ impl SwarmState {
     /// however many peers there are to tell.
     pub(super) fn have_delay(&self, now: Instant, least: Duration) -> Duration {
         /// Bytes of a HAVE on its own, with what the network adds, as times the part that it may be.
-        const COST: u64 = 64 * 16;
+        const COST: u64 = 64 * 8;
         let micros = (self.channels.len() as u64 * COST * 1_000_000).checked_div(self.meter.rate(now)).unwrap_or(0);
         least.max(Duration::from_micros(micros).min(LONGEST_WAIT))
+    }
+
+    /// Of what is to be told, blocks whose rest is on its way wait for it, for a second or two: peers ask for whole ones, and one HAVE
+    /// names all of it. Not in a live swarm, where the newest must be known at once.
+    fn hold_back_begun(&mut self, now: Instant, told: &mut RangeSet) {
+        if self.complete || self.integrity.live().is_some() {
+            return;
+        }
+        // Nobody knows how long a slow peer takes.
+        let look = now.saturating_since(self.held_back.0) >= LONGEST_HOLD;
+        let waited = |block| look && self.held_back.1.intersects(block);
+        let mut at = told.first();
+        while let Some(run) = at.and_then(|at| told.next_set(at)) {
+            for block in [run.first(), run.last()].map(block_of) {
+                if !self.held.covers(block) && self.busy.intersects(block) && !waited(block) {
+                    self.fresh.extend(run.intersection(block));
+                }
+            }
+            at = run.last().checked_add(1);
+        }
+        if look {
+            self.held_back = (now, self.fresh.clone());
+        }
+        told.subtract(&self.fresh);
+    }
+
+    /// Something that is held under the lowest node above a chunk under which there is anything.
+    pub(super) fn held_near(&self, chunk: ChunkId) -> Option<ChunkId> {
+        let top = self.integrity.top_of(chunk)?;
+        let mut node = ppsp_core::Bin::leaf(chunk)?;
+        while node != top {
+            node = node.parent()?;
+            let range = node.range();
+            if let Some(run) = self.held.next_set(range.first()).filter(|run| run.first() <= range.last()) {
+                return Some(run.first());
+            }
+        }
+        None
     }
 
     /// The runs of what we hold and a peer does not: those from a chunk on, then the others.
@@ -125,6 +174,12 @@ impl SwarmState {
         };
         runs(from, ChunkId::MAX).chain(from.checked_sub(1).into_iter().flat_map(move |last| runs(0, last)))
     }
+}
+
+/// What peers ask for together.
+fn block_of(chunk: ChunkId) -> ChunkRange {
+    let first = chunk - chunk % PIECE;
+    ChunkRange::with_len(first, PIECE).unwrap_or(ChunkRange::single(chunk))
 }
 
 #[cfg(test)]

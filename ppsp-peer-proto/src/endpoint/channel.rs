@@ -89,6 +89,18 @@ impl Channel {
             || !self.down.to_cancel.is_empty()
     }
 
+    /// It says that it holds these chunks: some of them, in a live swarm, came from us.
+    pub(super) fn notice_ours(&mut self, range: ChunkRange) {
+        if let Some(follower) = &mut self.follower {
+            follower.on_ours(self.up.unacknowledged(range));
+        }
+    }
+
+    /// In a live swarm: does it take from us and give to nobody, as far as can be seen?
+    pub(super) fn only_takes(&self) -> bool {
+        self.follower.as_ref().is_some_and(|follower| follower.only_takes())
+    }
+
     /// Does the peer hold all of `chunks` chunks?
     pub(super) fn is_complete(&self, chunks: Option<u64>) -> bool {
         chunks.and_then(|n| ChunkRange::with_len(0, n)).is_some_and(|all| self.have.covers(all))

@@ -193,13 +193,21 @@ impl Download {
         (now < latest).then(|| queue.map_or(left, Duration::from_micros))
     }
 
-    /// When what is under way is given up, if nothing comes until then.
+    /// When what is under way is given up, if nothing comes until then: after a while in which the peer would have sent all of
+    /// it twice, at the pace at which it last sent, or twice the time that requests usually take.
+    ///
+    /// Requests usually wait behind a window of others. What is asked for alone, as the last chunk that got lost, does not.
     fn stalled_at(&self) -> Instant {
-        let patience = match self.sojourn.srtt() {
-            Some(sojourn) => sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100),
-            None => Duration::from_secs(1) + self.rtt.unwrap_or_default() * 3,
+        let first = Duration::from_secs(1) + self.rtt.unwrap_or_default() * 3;
+        let queued = self.time_left(self.progress_at).map(|left| first.saturating_add(left.saturating_mul(2)));
+        let usual = self.sojourn.srtt().map(|sojourn| {
+            sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100)
+        });
+        let patience = match usual {
+            Some(usual) => queued.map_or(usual, |queued| queued.min(usual)),
+            None => first,
         };
-        let patience = patience.max(Duration::from_millis(200)) * (1 << self.stalls.min(8));
+        let patience = patience.max(Duration::from_millis(200)).min(Self::MAX_STALL) * (1 << self.stalls.min(8));
         self.progress_at + patience.min(Self::MAX_STALL)
     }
 

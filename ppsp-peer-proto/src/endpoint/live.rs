@@ -175,9 +175,31 @@ pub(super) struct Follower {
     signatures: VecDeque<(ChunkId, u64, Box<[u8]>)>,
     /// In Sign All: when it was last asked for the end of the stream, in doubt.
     sought_at: Option<Instant>,
+    /// Chunks that it came by of late, and how many of them came from us.
+    pub(super) came: (u64, u64),
 }
 
 impl Follower {
+    /// It came by so many chunks.
+    pub(super) fn on_holds(&mut self, chunks: u64) {
+        self.came.0 = self.came.0.saturating_add(chunks);
+        // Of late, not ever.
+        if self.came.0 >= 8 * ENOUGH_TO_TELL {
+            self.came = (self.came.0 / 2, self.came.1 / 2);
+        }
+    }
+
+    /// So many of them came from us.
+    pub(super) fn on_ours(&mut self, chunks: u64) {
+        self.came.1 = self.came.1.saturating_add(chunks);
+    }
+
+    /// Does it have next to nothing from others? Then nobody has anything from it either, as far as we can see.
+    pub(super) fn only_takes(&self) -> bool {
+        let (all, ours) = self.came;
+        all >= ENOUGH_TO_TELL && all.saturating_sub(ours) < all / 8
+    }
+
     /// It was told this munro.
     pub(super) fn told(&mut self, now: Instant, munro: Bin) {
         self.ours = Some((munro.first_chunk(), now));
@@ -207,6 +229,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// who are the first to have it; the rest they give each other.
 const SEEK: Duration = Duration::from_millis(200);
 
+/// Chunks that a peer has to have come by before it can be told from whom it takes.
+const ENOUGH_TO_TELL: u64 = 32;
+
 /// Signatures kept ahead of their chunks, for each peer; of more, the latest.
 const MAX_SIGNATURES: usize = 16;
 
@@ -229,7 +254,7 @@ impl SwarmState {
         let unit = if bytes { u64::from(self.metadata.chunk_size.max(1)) } else { 1 };
         let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL);
         let window = window.map(|window| window / unit);
-        Some(Box::new(Follower { window, ours: None, theirs: None, signatures: VecDeque::new(), sought_at: None }))
+        Some(Box::new(Follower { window, ours: None, theirs: None, signatures: VecDeque::new(), sought_at: None, came: (0, 0) }))
     }
 
     /// RFC 7574 §6.1.2.4, as far as it applies to Sign All: what a peer names as its last chunk is asked of it, whatever

@@ -294,6 +294,7 @@ impl Endpoint {
                 asked_of: ChunkMap::default(),
                 windows: Windows::default(),
                 fresh: RangeSet::new(),
+                held_back: (now, RangeSet::new()),
                 announce_at: None,
                 rechoke_at: None,
                 hurry_at: None,
@@ -654,9 +655,11 @@ impl Endpoint {
             let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
             let rank = if has_all {
                 let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
-                let copies = members.filter(|c| c.have.contains(chunk) || c.up.sent.contains(chunk));
+                let copies = members.filter(|c| (c.have.contains(chunk) || c.up.sent.contains(chunk)) && !c.only_takes());
                 // No more are counted than it takes to see that it is not the one.
-                copies.take(best.map_or(usize::MAX, |(least, _)| least as usize)).count() as u64
+                let copies = copies.take(best.map_or(usize::MAX, |(least, _)| least as usize)).count() as u64;
+                let last = channels.get(i).is_some_and(Channel::only_takes);
+                if last { copies | 1 << 32 } else { copies }
             } else if live.is_some() {
                 chunk
             } else {
@@ -695,6 +698,7 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
         let chunks = state.chunks();
+        let gives_all = state.complete || state.integrity.live().is_some_and(|live| live.is_source);
         let up = state.channels.iter().filter_map(|&i| channels.get(i)).filter(|c| c.is_up());
         let mut candidates: Vec<Candidate> = up
             .map(|c| Candidate {
@@ -705,13 +709,13 @@ impl Endpoint {
                 unchoked: !c.up.choked,
                 since: c.up.choked_since,
                 waiting: !c.up.queued.is_empty(),
+                only_takes: gives_all && c.only_takes(),
             })
             .collect();
         if candidates.is_empty() {
             state.rechoke_at = None;
             return;
         }
-        let gives_all = state.complete || state.integrity.live().is_some_and(|live| live.is_source);
         let next = swarm.choker.rechoke(now, gives_all, &mut candidates, &mut shared.rng);
         state.rechoke_at = Some(next.max(now + Duration::from_millis(100)));
         for candidate in candidates {

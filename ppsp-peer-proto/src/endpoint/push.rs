@@ -11,7 +11,7 @@ use ppsp_core::{ChunkRange, Instant, RangeSet};
 
 use super::{Endpoint, channel::Channel, download::Download, live::Follower};
 use crate::{
-    policy::{LIVE_PIECE, below},
+    policy::{PIECE, below},
     wire::MessageType,
 };
 
@@ -22,7 +22,8 @@ const ENOUGH: u64 = 32;
 const UNASKED: u64 = 64;
 
 impl Endpoint {
-    /// Sends each piece of some chunks that are new to one peer: the one that waits for least, for its way is free.
+    /// Sends each piece of some chunks that are new to one peer: the one that waits for least, for its way is free. Of those
+    /// that have something from others, if there are any: what is with the rest is lost to all but them.
     ///
     /// Whether the peer is choked does not matter: that is about what it asks for (§3.9).
     pub(super) fn push(&mut self, now: Instant, slot: usize, new: &RangeSet) {
@@ -33,7 +34,8 @@ impl Endpoint {
             let members = swarm.state.channels.iter().filter_map(|&i| Some((i, channels.get(i)?)));
             let fit = members.filter(|(_, channel)| may_be_pushed(channel, piece));
             let waits = |channel: &Channel| channel.up.queued.len() + channel.up.sent.len() as u64;
-            let least = fit.min_by_key(|&(_, channel)| (waits(channel), below(&mut shared.rng, u64::MAX)));
+            let key = |c: &Channel| (c.only_takes(), waits(c));
+            let least = fit.min_by_key(|&(_, channel)| (key(channel), below(&mut shared.rng, u64::MAX)));
             let Some(i) = least.map(|(i, _)| i) else { continue };
             let Some(channel) = channels.get_mut(i) else { continue };
             if channel.up.enqueue(now, piece, max) {
@@ -48,7 +50,7 @@ fn pieces(run: ChunkRange) -> impl Iterator<Item = ChunkRange> {
     let mut next = Some(run.first());
     core::iter::from_fn(move || {
         let first = next?;
-        let piece = ChunkRange::new(first, run.last().min(first | (LIVE_PIECE - 1)))?;
+        let piece = ChunkRange::new(first, run.last().min(first | (PIECE - 1)))?;
         next = piece.last().checked_add(1);
         Some(piece)
     })

@@ -42,6 +42,8 @@ pub(super) struct SwarmState {
     pub(super) windows: Windows,
     /// Held since HAVEs were last handed out.
     pub(super) fresh: RangeSet,
+    /// What of it waited for the rest of its block when that was last looked at.
+    pub(super) held_back: (Instant, RangeSet),
     pub(super) announce_at: Option<Instant>,
     pub(super) rechoke_at: Option<Instant>,
     /// When to look whether what readers need is late.

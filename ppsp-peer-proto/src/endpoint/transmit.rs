@@ -226,6 +226,14 @@ impl Endpoint {
                 pieces.into_iter().rev().for_each(|piece| channel.down.to_request.push_front(piece));
                 continue;
             }
+            // RFC 7574 §5.3: whoever knows what is held next to a chunk leaves out the hashes above both. Of what it has
+            // itself the peer was told nothing.
+            if let Some(near) = swarm.state.held_near(range.first()).filter(|&near| channel.have.contains(near)) {
+                let have = Message::Have { range: Some(swarm.state.interval(near, aligned)) };
+                if fits(writer, &have) && channel.understands(MessageType::Have) {
+                    _ = writer.put(&have, format);
+                }
+            }
             let message = Message::Request { range };
             if named(&message) && (!fits(writer, &message) || writer.put(&message, format).is_err()) {
                 break;

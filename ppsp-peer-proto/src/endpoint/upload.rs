@@ -101,6 +101,8 @@ impl Upload {
     /// datagram. What is lost is noticed by time in most cases.
     const REORDER: u64 = 64;
     const MAX_REORDER: u64 = 512;
+    /// So few chunks that losing all that lean on one hash costs less than sending the hashes of each block twice.
+    const FEW: u64 = 32;
     /// How long a loss makes hashes be sent twice.
     const LOSSY: Duration = Duration::from_secs(5);
 
@@ -320,14 +322,15 @@ impl Upload {
 
     /// How many datagrams that need a hash may be under way before it is taken for known. One, on a clean path (RFC
     /// 7574 §5.3: the sender MAY optimistically skip hashes sent in unacknowledged datagrams); two where datagrams get
-    /// lost, as probes do, for the loss of one would take all chunks along that lean on it, and before the first
-    /// acknowledgement.
+    /// lost, as probes do, for the loss of one would take all chunks along that lean on it, which may be many; and before
+    /// the first acknowledgement.
     ///
     /// None is enough where the peer asks again: every datagram then carries all that it may lack.
     fn confidence(&self, now: Instant, have: &RangeSet) -> Confidence {
         if self.in_doubt {
             Confidence::None
-        } else if now < self.lossy_until || have.is_empty() || self.path.is_probing() {
+        } else if (now < self.lossy_until && self.queued.len() > Self::FEW) || have.is_empty() || self.path.is_probing()
+        {
             Confidence::TwoDatagrams
         } else {
             Confidence::Datagram
@@ -361,6 +364,13 @@ impl Upload {
     /// When it last began to wait for the uplink or the upload limit.
     pub(super) fn held_back(&self) -> Option<Instant> {
         self.sending.as_ref()?.held_back
+    }
+
+    /// How many of these chunks were sent and not acknowledged yet, those taken for lost with them.
+    pub(super) fn unacknowledged(&self, range: ChunkRange) -> u64 {
+        let mut chunks = self.presumed_lost.count(range);
+        self.sent.each_in(range, |_| chunks += 1);
+        chunks
     }
 
     /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one. Returns what arrived.
@@ -421,7 +431,12 @@ impl Upload {
         if entry.since >= self.vouching_since {
             self.vouching_since = now;
         }
-        self.presumed_lost.insert(ChunkRange::single(entry.chunk));
+        self.presume_lost(entry.chunk);
+    }
+
+    /// An acknowledgement may yet come.
+    fn presume_lost(&mut self, chunk: ChunkId) {
+        self.presumed_lost.insert(ChunkRange::single(chunk));
         if self.presumed_lost.parts() > 64 {
             self.presumed_lost.clear();
         }
@@ -444,6 +459,7 @@ impl Upload {
             self.vouching_since = now;
             while let Some(entry) = self.sent.take_oldest() {
                 self.path.on_lost(now, entry.carrier);
+                self.presume_lost(entry.chunk);
                 lost += 1;
             }
             act = true;
@@ -584,6 +600,9 @@ impl Endpoint {
                 swarm.picker.on_have(gap);
                 at = gap.last().checked_add(1);
             }
+        }
+        if let Some(follower) = &mut channel.follower {
+            follower.on_holds(range.len() - channel.have.count(range));
         }
         channel.have.insert(range);
         channel.slide();

@@ -30,6 +30,8 @@ pub struct Candidate {
     pub since: Instant,
     /// It has asked for chunks that it has not been sent.
     pub waiting: bool,
+    /// Of a live stream: next to all that it has came from us, so that nobody seems to have anything from it.
+    pub only_takes: bool,
 }
 
 impl Candidate {
@@ -44,7 +46,8 @@ impl Candidate {
 ///
 /// Three quarters of the slots go to the peers that give us most. The rest goes to others by lot, anew each time, so that
 /// newcomers can show what they give. Once we hold everything nobody can give us anything: then three quarters of the
-/// slots go in turn to those that have waited longest, for three intervals, or for one where they take slowly.
+/// slots go in turn to those that have waited longest, for three intervals, or for one where they take slowly. Those that
+/// only take a live stream come after all who pass it on.
 #[derive(Debug)]
 pub struct Reciprocal {
     slots: usize,
@@ -82,7 +85,7 @@ impl Choker for Reciprocal {
             }
         };
         // Those that want nothing cost nothing; they may ask as soon as they do want something.
-        candidates.sort_by_cached_key(|c| (c.needs_slot(now), merit(c), c.peer));
+        candidates.sort_by_cached_key(|c| (c.needs_slot(now), c.only_takes, merit(c), c.peer));
         let wanting = candidates.partition_point(|c| !c.needs_slot(now));
         let (idle, interested) = candidates.split_at_mut(wanting);
         idle.iter_mut().for_each(|c| c.unchoked = true);
@@ -118,6 +121,7 @@ mod tests {
                 unchoked: true,
                 since: Instant::default(),
                 waiting: true,
+                only_takes: false,
             })
             .collect()
     }
@@ -161,6 +165,28 @@ mod tests {
             now = next;
         }
         assert!(turns.iter().all(|t| (110..=220).contains(t)), "160 each would be even: {turns:?}");
+    }
+
+    #[test]
+    fn who_only_takes_comes_last_and_has_a_chance() {
+        let mut rng = ChaCha8Rng::from_seed([7; 32]);
+        let mut choker = Reciprocal::new(8, Duration::from_secs(5));
+        let mut c = candidates(30);
+        let mut now = Instant::default();
+        let mut turns = [0; 30];
+        for _ in 0..60 {
+            c.iter_mut().for_each(|c| c.only_takes = c.peer.0 >= 6);
+            let before = unchoked(&c);
+            now = choker.rechoke(now, true, &mut c, &mut rng);
+            for c in &mut c {
+                if c.unchoked != before.contains(&c.peer.0) {
+                    c.since = now;
+                }
+                turns[c.peer.0 as usize] += u32::from(c.unchoked);
+            }
+        }
+        assert!(turns[..6].iter().all(|&t| t == 60), "{turns:?}");
+        assert!(turns[6..].iter().all(|t| (1..=20).contains(t)), "{turns:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use ppsp_core::{ChunkId, ChunkRange, RangeSet};
 use rand_core::Rng;
 
-use super::{PickContext, Picker, below};
+use super::{PIECE, PickContext, Picker, below};
 
 /// Picks for viewers of a live stream, who all need the same at the same time.
 ///
@@ -20,8 +20,6 @@ pub struct LivePicker {
     seed: Option<u64>,
 }
 
-/// Longest request: a quarter of an ordinary munro.
-pub(crate) const PIECE: u64 = 8;
 /// Pieces that are looked at for the rarest.
 const LOOK_AT: usize = 96;
 /// So small a part of a window is urgent.

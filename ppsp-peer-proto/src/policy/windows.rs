@@ -5,11 +5,8 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use ppsp_core::{ChunkId, ChunkRange};
 
-use super::{PickContext, below};
+use super::{PIECE, PickContext, below};
 
-/// Longest request for what somebody waits for. Shorter than the groups that a server may serve out of order; so short that
-/// little is with a slow peer, and that those who read the same soon have something for each other.
-const PIECE: u64 = 8;
 /// Chunks of a window that are needed so soon that they come in order.
 const HEAD: u64 = 128;
 /// Chunks that a reader may lack while others behind them are fetched: so many, or what comes in [`FAR`] seconds. Viewers
@@ -20,7 +17,7 @@ const FAR: u64 = 4;
 /// to those who lack what they need next.
 const NEAR: u64 = 640;
 /// So many at first, for the sake of the first picture; a quarter of a chunk more for each that was read.
-const LACK_AT_FIRST: u64 = 320;
+const LACK_AT_FIRST: u64 = 256;
 
 /// Pieces that lots are drawn of, and those that are looked at for them.
 const LOTS: usize = 32;
