@@ -83,7 +83,8 @@ fn audience(seed: u64, seconds: u64, times: u64, viewers: usize) -> (Swarm, Vec<
 fn a_flash_crowd() {
     one_seed(|seed| {
         const VIEWERS: usize = 50;
-        let mut swarm = cinema(seed, 120, 4, VIEWERS);
+        let seconds = std::env::var("PPSP_SECONDS").map_or(120, |n| n.parse().expect("a number"));
+        let mut swarm = cinema(seed, seconds, 4, VIEWERS);
         let mut chance = Chance::new(seed, "crowd", 0);
         let leechers = swarm.leechers.clone();
         for (&id, access) in leechers.iter().zip(uplinks(seed, VIEWERS)) {
@@ -98,7 +99,7 @@ fn a_flash_crowd() {
             watch(&mut swarm, &mut viewers, ms(at.saturating_sub(now)));
             sit_down(&mut swarm, &mut viewers, &mut chance, id);
         }
-        watch(&mut swarm, &mut viewers, s(240));
+        watch(&mut swarm, &mut viewers, s(seconds * 2));
         swarm.check();
         assert!(viewers.iter().all(Viewer::is_gone), "somebody has not seen the end");
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use ppsp_core::{ChunkId, ChunkRange, Instant, RangeSet};
 
-use super::{Endpoint, swarm::SwarmState, timers::Timer};
+use super::{Endpoint, channel::Channel, swarm::SwarmState, timers::Timer};
 use crate::{
     policy::{PIECE, below},
     wire::MessageType,
@@ -17,6 +17,7 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait of a HAVE for company.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT_LIVE: Duration = Duration::from_millis(500);
 /// What is held back for the rest of its block is looked at so often, and told where it was held back the last time already.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// Intervals that are told again at a time: about a datagram.
@@ -68,9 +69,8 @@ impl Endpoint {
                 continue;
             }
             channel.announce.union_with(&fresh);
-            // Nor of what the peer has itself: it will not ask for that, and of what came from it an ACK tells. In a live
-            // swarm it goes by HAVEs which munros it need not send (§6.1.2.4).
-            if !state.complete && state.integrity.live().is_none() && channel.understands(MessageType::Ack) {
+            // Nor of what the peer has itself.
+            if channel.is_told_little(state) {
                 channel.announce.subtract(&channel.have);
             }
             if !channel.announce.is_empty() {
@@ -104,14 +104,26 @@ impl Endpoint {
     }
 }
 
+impl Channel {
+    /// Is the peer told nothing of what it has itself? It will not ask for that, and of what came from it an ACK tells. In a
+    /// live swarm it goes by HAVEs which munros it need not send (RFC 7574 §6.1.2.4).
+    pub(super) fn is_told_little(&self, state: &SwarmState) -> bool {
+        !state.complete && state.integrity.live().is_none() && self.understands(MessageType::Ack)
+    }
+}
+
 impl SwarmState {
     /// How long HAVEs wait for company: as long as it takes that they are a small part of what goes over the wire,
     /// however many peers there are to tell.
     pub(super) fn have_delay(&self, now: Instant, least: Duration) -> Duration {
-        /// Bytes of a HAVE on its own, with what the network adds, as times the part that it may be.
-        const COST: u64 = 64 * 8;
-        let micros = (self.channels.len() as u64 * COST * 1_000_000).checked_div(self.meter.rate(now)).unwrap_or(0);
-        least.max(Duration::from_micros(micros).min(LONGEST_WAIT))
+        // Bytes of a HAVE on its own, with what the network adds, as times the part that it may be. Where whole blocks wait for
+        // each other, less is told.
+        let (cost, longest) = match self.integrity.live() {
+            Some(_) => (64 * 16, LONGEST_WAIT_LIVE),
+            None => (64 * 8, LONGEST_WAIT),
+        };
+        let micros = (self.channels.len() as u64 * cost * 1_000_000).checked_div(self.meter.rate(now)).unwrap_or(0);
+        least.max(Duration::from_micros(micros).min(longest))
     }
 
     /// Of what is to be told, blocks whose rest is on its way wait for it, for a second or two: peers ask for whole ones, and one HAVE

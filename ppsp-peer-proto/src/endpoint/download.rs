@@ -199,10 +199,11 @@ impl Download {
     /// Requests usually wait behind a window of others. What is asked for alone, as the last chunk that got lost, does not.
     fn stalled_at(&self) -> Instant {
         let first = Duration::from_secs(1) + self.rtt.unwrap_or_default() * 3;
-        let queued = self.time_left(self.progress_at).map(|left| first.saturating_add(left.saturating_mul(2)));
-        let usual = self.sojourn.srtt().map(|sojourn| {
-            sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100)
-        });
+        let queued = self.time_left(self.progress_at).map(|left| (first * 2).saturating_add(left.saturating_mul(2)));
+        let usual = self
+            .sojourn
+            .srtt()
+            .map(|sojourn| sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100));
         let patience = match usual {
             Some(usual) => queued.map_or(usual, |queued| queued.min(usual)),
             None => first,

@@ -254,7 +254,14 @@ impl SwarmState {
         let unit = if bytes { u64::from(self.metadata.chunk_size.max(1)) } else { 1 };
         let window = options.discard_window.filter(|&window| window != Options::KEEPS_ALL);
         let window = window.map(|window| window / unit);
-        Some(Box::new(Follower { window, ours: None, theirs: None, signatures: VecDeque::new(), sought_at: None, came: (0, 0) }))
+        Some(Box::new(Follower {
+            window,
+            ours: None,
+            theirs: None,
+            signatures: VecDeque::new(),
+            sought_at: None,
+            came: (0, 0),
+        }))
     }
 
     /// RFC 7574 §6.1.2.4, as far as it applies to Sign All: what a peer names as its last chunk is asked of it, whatever

@@ -655,7 +655,8 @@ impl Endpoint {
             let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
             let rank = if has_all {
                 let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
-                let copies = members.filter(|c| (c.have.contains(chunk) || c.up.sent.contains(chunk)) && !c.only_takes());
+                let copies =
+                    members.filter(|c| (c.have.contains(chunk) || c.up.sent.contains(chunk)) && !c.only_takes());
                 // No more are counted than it takes to see that it is not the one.
                 let copies = copies.take(best.map_or(usize::MAX, |(least, _)| least as usize)).count() as u64;
                 let last = channels.get(i).is_some_and(Channel::only_takes);

@@ -228,9 +228,11 @@ impl Endpoint {
             }
             // RFC 7574 §5.3: whoever knows what is held next to a chunk leaves out the hashes above both. Of what it has
             // itself the peer was told nothing.
-            if let Some(near) = swarm.state.held_near(range.first()).filter(|&near| channel.have.contains(near)) {
+            if channel.is_told_little(&swarm.state)
+                && let Some(near) = swarm.state.held_near(range.first()).filter(|&near| channel.have.contains(near))
+            {
                 let have = Message::Have { range: Some(swarm.state.interval(near, aligned)) };
-                if fits(writer, &have) && channel.understands(MessageType::Have) {
+                if fits(writer, &have) {
                     _ = writer.put(&have, format);
                 }
             }
