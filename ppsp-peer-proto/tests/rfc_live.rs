@@ -131,6 +131,20 @@ fn a_source_pushes_what_is_new() {
     assert!(chunks.len() >= 8 && chunks.iter().copied().eq(64..64 + chunks.len() as u64), "{chunks:?}");
 }
 
+// §3.7: so does a viewer whom nobody asks for anything with what has just come.
+#[test]
+fn a_viewer_with_upload_to_spare_passes_on_what_is_new() {
+    let (mut show, speech, puppet) = stream(64);
+    let source = show.source;
+    let viewer = show.watch_with(Access::UNLIMITED, s(5), &[source], Box::new(WindowStore::new()));
+    show.run(ms(500));
+    let remote = show.world.address(viewer);
+    let line = Line::dial(&mut show.world, puppet, remote, &speech, 0x5000_0001, &[]);
+    show.run(s(1));
+    let chunks = line.chunks(&mut show.world, ms(50));
+    assert!(chunks.len() >= 8 && chunks.iter().all(|&chunk| chunk >= 64), "{chunks:?}");
+}
+
 // §6.1.2.3, §12.6.5: nobody can have what is not signed yet. Whoever says so is told the munro all the same, for there may be
 // two sources with one key.
 #[test]

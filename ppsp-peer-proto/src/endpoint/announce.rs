@@ -16,8 +16,8 @@ use crate::{
 /// First pause before HAVEs are said again; it doubles up to the keep-alive.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait of a HAVE for company.
-const LONGEST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT_LIVE: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT_BLOCKS: Duration = Duration::from_millis(200);
 /// What is held back for the rest of its block is looked at so often, and told where it was held back the last time already.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);
 /// Intervals that are told again at a time: about a datagram.
@@ -78,6 +78,7 @@ impl Endpoint {
                 shared.wake(i, channel);
             }
         }
+        self.pass_on(now, slot, &fresh);
     }
 
     /// The timer of a channel went off: tells the peer again what it lacks and does not ask for.
@@ -116,20 +117,22 @@ impl SwarmState {
     /// How long HAVEs wait for company: as long as it takes that they are a small part of what goes over the wire,
     /// however many peers there are to tell.
     pub(super) fn have_delay(&self, now: Instant, least: Duration) -> Duration {
-        // Bytes of a HAVE on its own, with what the network adds, as times the part that it may be. Where whole blocks wait for
-        // each other, less is told.
-        let (cost, longest) = match self.integrity.live() {
-            Some(_) => (64 * 16, LONGEST_WAIT_LIVE),
-            None => (64 * 8, LONGEST_WAIT),
-        };
+        // Bytes of a HAVE on its own, with what the network adds, as times the part that it may be. Of whole blocks there are
+        // fewer, and those who watch the same wait for them.
+        let (cost, longest) = if self.tells_blocks() { (64 * 8, LONGEST_WAIT_BLOCKS) } else { (64 * 16, LONGEST_WAIT) };
         let micros = (self.channels.len() as u64 * cost * 1_000_000).checked_div(self.meter.rate(now)).unwrap_or(0);
         least.max(Duration::from_micros(micros).min(longest))
     }
 
-    /// Of what is to be told, blocks whose rest is on its way wait for it, for a second or two: peers ask for whole ones, and one HAVE
-    /// names all of it. Not in a live swarm, where the newest must be known at once.
+    /// Is content watched here that others watch, too? They ask for it by blocks. In a live swarm the newest must be known at
+    /// once.
+    fn tells_blocks(&self) -> bool {
+        !self.complete && self.integrity.live().is_none() && !self.windows.is_empty()
+    }
+
+    /// Of what is to be told, blocks whose rest is on its way wait for it, for a second or two: one HAVE names all of it then.
     fn hold_back_begun(&mut self, now: Instant, told: &mut RangeSet) {
-        if self.complete || self.integrity.live().is_some() {
+        if !self.tells_blocks() {
             return;
         }
         // Nobody knows how long a slow peer takes.

@@ -22,6 +22,18 @@ const ENOUGH: u64 = 32;
 const UNASKED: u64 = 64;
 
 impl Endpoint {
+    /// What has just come goes on to somebody before it is asked for, where there is upload to spare: nobody in the swarm waits
+    /// for anything from here, and the uplink was never full.
+    pub(super) fn pass_on(&mut self, now: Instant, slot: usize, new: &RangeSet) {
+        let Some(swarm) = self.swarms.get(slot) else { return };
+        let serves = |channel: &Channel| !channel.up.queued.is_empty() || !channel.up.sent.is_empty();
+        let busy = || swarm.state.channels.iter().filter_map(|&i| self.channels.get(i)).any(serves);
+        let watches = swarm.state.integrity.live().is_some_and(|live| !live.is_source);
+        if watches && self.shared.uplink.rate().is_none() && !busy() {
+            self.push(now, slot, new);
+        }
+    }
+
     /// Sends each piece of some chunks that are new to one peer: the one that waits for least, for its way is free. Of those
     /// that have something from others, if there are any: what is with the rest is lost to all but them.
     ///
