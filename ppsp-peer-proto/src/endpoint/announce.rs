@@ -60,6 +60,9 @@ impl Endpoint {
             state.announce_at = Some(at);
             shared.timers.set_by(Timer::Swarm(slot), at);
         }
+        if fresh.is_empty() && !state.complete {
+            return;
+        }
         let chunks = state.chunks();
         for &i in &state.channels {
             let Some(channel) = channels.get_mut(i).filter(|c| c.is_up()) else { continue };

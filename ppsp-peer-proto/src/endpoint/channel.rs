@@ -89,10 +89,11 @@ impl Channel {
             || !self.down.to_cancel.is_empty()
     }
 
-    /// It says that it holds these chunks: some of them, in a live swarm, came from us.
-    pub(super) fn notice_ours(&mut self, range: ChunkRange) {
+    /// It says that it holds these chunks: some of them, in a live swarm, came from us. What was taken for lost did where it is
+    /// acknowledged; what is only announced may have come from others since.
+    pub(super) fn notice_ours(&mut self, range: ChunkRange, acknowledged: bool) {
         if let Some(follower) = &mut self.follower {
-            follower.on_ours(self.up.unacknowledged(range));
+            follower.on_ours(self.up.unacknowledged(range, acknowledged));
         }
     }
 

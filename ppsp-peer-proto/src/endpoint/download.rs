@@ -205,6 +205,8 @@ impl Download {
             .srtt()
             .map(|sojourn| sojourn * 2 + self.sojourn.var().unwrap_or_default() * 4 + Duration::from_millis(100));
         let patience = match usual {
+            // Whoever stalled is asked for little.
+            Some(usual) if self.stalls > 0 => usual.min(first),
             Some(usual) => queued.map_or(usual, |queued| queued.min(usual)),
             None => first,
         };
@@ -451,6 +453,7 @@ impl Endpoint {
         }
         channel.down.stalls += 1;
         channel.down.progress_at = now;
+        channel.doubt_oldest();
         // Others first: it is their turn.
         self.release_all(i, true);
         if let Some(channel) = self.channels.get_mut(i) {

@@ -176,15 +176,15 @@ pub(super) struct Follower {
     /// In Sign All: when it was last asked for the end of the stream, in doubt.
     sought_at: Option<Instant>,
     /// Chunks that it came by of late, and how many of them came from us.
-    pub(super) came: (u64, u64),
+    came: (u64, u64),
 }
 
 impl Follower {
-    /// It came by so many chunks.
+    /// It came by so many chunks, it says.
     pub(super) fn on_holds(&mut self, chunks: u64) {
         self.came.0 = self.came.0.saturating_add(chunks);
         // Of late, not ever.
-        if self.came.0 >= 8 * ENOUGH_TO_TELL {
+        while self.came.0 >= 8 * ENOUGH_TO_TELL {
             self.came = (self.came.0 / 2, self.came.1 / 2);
         }
     }
@@ -194,7 +194,9 @@ impl Follower {
         self.came.1 = self.came.1.saturating_add(chunks);
     }
 
-    /// Does it have next to nothing from others? Then nobody has anything from it either, as far as we can see.
+    /// Does it have next to nothing from others? Then others have little from it, as far as we can see: it may also be one
+    /// that passes on to peers who do not know us, or one that names nothing but what came from us (RFC 7574 §3.2 lets it).
+    /// So it comes last, and is not left out.
     pub(super) fn only_takes(&self) -> bool {
         let (all, ours) = self.came;
         all >= ENOUGH_TO_TELL && all.saturating_sub(ours) < all / 8
@@ -231,6 +233,9 @@ const SEEK: Duration = Duration::from_millis(200);
 
 /// Chunks that a peer has to have come by before it can be told from whom it takes.
 const ENOUGH_TO_TELL: u64 = 32;
+
+/// Chunks by which two peers may differ about what is in a window: two ordinary munros.
+const MARGIN: u64 = 64;
 
 /// Signatures kept ahead of their chunks, for each peer; of more, the latest.
 const MAX_SIGNATURES: usize = 16;
@@ -294,6 +299,21 @@ impl Channel {
         if let Some(gone) = gone.and_then(|last| ChunkRange::new(0, last)) {
             self.have.remove(gone);
         }
+    }
+}
+
+impl Channel {
+    /// The peer does not send what it was asked for. The oldest of what it should have in its window it may have discarded
+    /// before we thought (RFC 7574 §6.2), for it knew sooner how far the stream has come; nobody says that something is gone.
+    /// Until it announces that again it is not asked for it.
+    pub(super) fn doubt_oldest(&mut self) {
+        let window = self.follower.as_ref().and_then(|follower| follower.window);
+        let (Some(window), Some(first), Some(last)) = (window, self.have.first(), self.have.last()) else { return };
+        let oldest = ChunkRange::new(first, first.saturating_add(MARGIN - 1));
+        let Some(oldest) = oldest.filter(|_| last - first >= window.saturating_sub(MARGIN)) else { return };
+        let mut missing = RangeSet::new();
+        self.down.asked.each_in(oldest, |entry| _ = missing.insert(ChunkRange::single(entry.chunk)));
+        self.have.subtract(&missing);
     }
 }
 
@@ -600,5 +620,34 @@ impl Swarm {
             Some(live) => live.hash(node, &mut **store),
             None => store.read_hash(node),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // What counts is what came of late, in all and from us.
+    #[test]
+    fn who_has_next_to_nothing_from_others_only_takes() {
+        let mut follower = Follower {
+            window: None,
+            ours: None,
+            theirs: None,
+            signatures: VecDeque::new(),
+            sought_at: None,
+            came: (0, 0),
+        };
+        let mut come = |all: u64, ours: u64| {
+            follower.on_ours(ours);
+            follower.on_holds(all);
+            follower.only_takes()
+        };
+        assert!(!come(ENOUGH_TO_TELL - 1, ENOUGH_TO_TELL - 1), "too few to tell");
+        assert!(come(1, 1));
+        assert!(!come(32, 16), "a quarter from others");
+        assert!((0..100).map(|_| come(8, 8)).last() == Some(true), "it changed");
+        assert!((0..20).any(|_| !come(8, 4)), "and back");
+        assert!(!come(u64::MAX, 0), "claims count as what came from others");
     }
 }

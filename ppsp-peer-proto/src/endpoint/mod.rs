@@ -642,7 +642,7 @@ impl Endpoint {
         const LONG: Duration = Duration::from_millis(300);
         const LONG_AHEAD: Duration = Duration::from_secs(1);
         let Self { channels, swarms, shared, .. } = self;
-        let mut best: Option<(u64, usize)> = None;
+        let mut best: Option<((bool, u64), usize)> = None;
         for (place, &i) in shared.throttled.iter().enumerate().take(LOOK_AT) {
             let Some(channel) = channels.get_mut(i).filter(|channel| channel.up.throttled) else { return Some(place) };
             let Some(swarm) = swarms.get(channel.swarm) else { return Some(place) };
@@ -653,21 +653,25 @@ impl Endpoint {
                 return Some(place);
             }
             let Some(chunk) = channel.up.front(&swarm.state.held, channel.draft) else { return Some(place) };
+            let last = has_all && channel.only_takes();
             let rank = if has_all {
                 let members = swarm.state.channels.iter().filter_map(|&i| channels.get(i));
                 let copies =
                     members.filter(|c| (c.have.contains(chunk) || c.up.sent.contains(chunk)) && !c.only_takes());
                 // No more are counted than it takes to see that it is not the one.
-                let copies = copies.take(best.map_or(usize::MAX, |(least, _)| least as usize)).count() as u64;
-                let last = channels.get(i).is_some_and(Channel::only_takes);
-                if last { copies | 1 << 32 } else { copies }
+                let most = match best {
+                    Some(((false, _), _)) if last => 0,
+                    Some(((known, least), _)) if known == last => usize::try_from(least).unwrap_or(usize::MAX),
+                    _ => usize::MAX,
+                };
+                copies.take(most).count() as u64
             } else if live.is_some() {
                 chunk
             } else {
                 order::lacks_before(&channel.have, chunk)
             };
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, place));
+            if best.is_none_or(|(least, _)| (last, rank) < least) {
+                best = Some(((last, rank), place));
             }
         }
         best.map(|(_, place)| place)

@@ -6,6 +6,7 @@
 //! some peer at once, each piece to another one: then all viewers have something to give, whenever they came.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use ppsp_core::{ChunkRange, Instant, RangeSet};
 
@@ -17,21 +18,33 @@ use crate::{
 
 /// Who waits for so many chunks is pushed no more.
 const ENOUGH: u64 = 32;
+/// Viewers of a live stream are never silent for so long, unless they left without a word.
+const SILENCE: Duration = Duration::from_secs(2);
+/// One of so many pieces goes to anybody: those who only take may be mistaken for it.
+const ANYBODY: u64 = 8;
 /// Chunks that a peer may send unasked without being of use, beside as many as are of use (RFC 7574 §12.6.3, threat
 /// DATA.2).
 const UNASKED: u64 = 64;
 
 impl Endpoint {
     /// What has just come goes on to somebody before it is asked for, where there is upload to spare: nobody in the swarm waits
-    /// for anything from here, and the uplink was never full.
+    /// for anything from here, and the uplink is not known to have been full.
     pub(super) fn pass_on(&mut self, now: Instant, slot: usize, new: &RangeSet) {
         let Some(swarm) = self.swarms.get(slot) else { return };
-        let serves = |channel: &Channel| !channel.up.queued.is_empty() || !channel.up.sent.is_empty();
+        let Some(live) = swarm.state.integrity.live().filter(|live| !live.is_source) else { return };
+        let heard = |channel: &Channel| now.saturating_since(channel.heard) < SILENCE;
+        let serves =
+            |channel: &Channel| heard(channel) && (!channel.up.queued.is_empty() || !channel.up.sent.is_empty());
         let busy = || swarm.state.channels.iter().filter_map(|&i| self.channels.get(i)).any(serves);
-        let watches = swarm.state.integrity.live().is_some_and(|live| !live.is_source);
-        if watches && self.shared.uplink.rate().is_none() && !busy() {
-            self.push(now, slot, new);
+        if self.shared.uplink.rate().is_some() || !self.shared.throttled.is_empty() || busy() {
+            return;
         }
+        // Who came later or watches further behind wants none of what is older.
+        let newest = live.verifier.rightmost().map(|munro| munro.node.range());
+        let newest = newest.and_then(|last| ChunkRange::new(last.first().saturating_sub(last.len()), last.last()));
+        let mut new = new.clone();
+        new.intersect_with(&newest.into_iter().collect());
+        self.push(now, slot, &new);
     }
 
     /// Sends each piece of some chunks that are new to one peer: the one that waits for least, for its way is free. Of those
@@ -44,9 +57,10 @@ impl Endpoint {
         let max = shared.config.max_queued_requests;
         for piece in new.runs().flat_map(pieces) {
             let members = swarm.state.channels.iter().filter_map(|&i| Some((i, channels.get(i)?)));
-            let fit = members.filter(|(_, channel)| may_be_pushed(channel, piece));
+            let fit = members.filter(|(_, channel)| may_be_pushed(now, channel, piece));
             let waits = |channel: &Channel| channel.up.queued.len() + channel.up.sent.len() as u64;
-            let key = |c: &Channel| (c.only_takes(), waits(c));
+            let anybody = below(&mut shared.rng, ANYBODY) == 0;
+            let key = |c: &Channel| (!anybody && c.only_takes(), waits(c));
             let least = fit.min_by_key(|&(_, channel)| (key(channel), below(&mut shared.rng, u64::MAX)));
             let Some(i) = least.map(|(i, _)| i) else { continue };
             let Some(channel) = channels.get_mut(i) else { continue };
@@ -68,8 +82,9 @@ fn pieces(run: ChunkRange) -> impl Iterator<Item = ChunkRange> {
     })
 }
 
-fn may_be_pushed(channel: &Channel, piece: ChunkRange) -> bool {
+fn may_be_pushed(now: Instant, channel: &Channel, piece: ChunkRange) -> bool {
     channel.is_up()
+        && now.saturating_since(channel.heard) < SILENCE
         && !channel.draft
         && channel.understands(MessageType::Data)
         && !channel.have.intersects(piece)

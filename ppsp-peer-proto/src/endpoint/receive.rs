@@ -265,7 +265,7 @@ impl Endpoint {
                     self.shared.stats.ignored_unfounded += 1;
                     return;
                 }
-                channel.notice_ours(range);
+                channel.notice_ours(range, true);
                 if let Some(arrived) = channel.up.on_ack(now, range, Some(delay))
                     && let Some(queue) = arrived.queue
                 {
@@ -316,7 +316,7 @@ impl Endpoint {
         if let Some(channel) = self.channels.get_mut(i) {
             let mut acked = false;
             for range in haves.drain(..) {
-                channel.notice_ours(range);
+                channel.notice_ours(range, false);
                 acked |= channel.up.on_ack(now, range, None).is_some();
             }
             if acked {

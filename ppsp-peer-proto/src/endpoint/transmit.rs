@@ -216,6 +216,7 @@ impl Endpoint {
                 channel.down.to_cancel.remove(run);
             }
         }
+        let mut said = None;
         while let Some(&range) = channel.down.to_request.front() {
             // What was taken back meanwhile is not asked for after all.
             if !channel.down.asked.has_in(range, usize::try_from(range.len()).unwrap_or(usize::MAX)) {
@@ -227,13 +228,16 @@ impl Endpoint {
                 continue;
             }
             // RFC 7574 §5.3: whoever knows what is held next to a chunk leaves out the hashes above both. Of what it has
-            // itself the peer was told nothing.
+            // itself the peer was told nothing, for §3.2 would not have it told what it cannot use; this it can.
             if channel.is_told_little(&swarm.state)
+                && channel.understands(MessageType::Have)
                 && let Some(near) = swarm.state.held_near(range.first()).filter(|&near| channel.have.contains(near))
+                && let held = Some(swarm.state.interval(near, aligned))
+                && held != said
             {
-                let have = Message::Have { range: Some(swarm.state.interval(near, aligned)) };
-                if fits(writer, &have) {
-                    _ = writer.put(&have, format);
+                let have = Message::Have { range: held };
+                if fits(writer, &have) && writer.put(&have, format).is_ok() {
+                    said = held;
                 }
             }
             let message = Message::Request { range };

@@ -366,9 +366,9 @@ impl Upload {
         self.sending.as_ref()?.held_back
     }
 
-    /// How many of these chunks were sent and not acknowledged yet, those taken for lost with them.
-    pub(super) fn unacknowledged(&self, range: ChunkRange) -> u64 {
-        let mut chunks = self.presumed_lost.count(range);
+    /// How many of these chunks were sent and not acknowledged yet; where `late`, those taken for lost with them.
+    pub(super) fn unacknowledged(&self, range: ChunkRange, late: bool) -> u64 {
+        let mut chunks = if late { self.presumed_lost.count(range) } else { 0 };
         self.sent.each_in(range, |_| chunks += 1);
         chunks
     }
@@ -387,7 +387,8 @@ impl Upload {
             newest = newest.max(Some(entry.since));
             newest_at_once = newest_at_once.max(Some(entry.since).filter(|_| !entry.again));
         });
-        if !self.presumed_lost.is_empty() && self.presumed_lost.remove(range) {
+        // A HAVE may also be of what came from others.
+        if !self.presumed_lost.is_empty() && self.presumed_lost.remove(range) && delay.is_some() {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
         let sent = newest?;
@@ -601,8 +602,17 @@ impl Endpoint {
                 at = gap.last().checked_add(1);
             }
         }
-        if let Some(follower) = &mut channel.follower {
-            follower.on_holds(range.len() - channel.have.count(range));
+        // What there is not, nobody can have come by.
+        let there = swarm
+            .state
+            .held
+            .first()
+            .zip(swarm.state.held.last())
+            .and_then(|(first, last)| ChunkRange::new(first, last));
+        if let Some((follower, there)) =
+            channel.follower.as_mut().zip(there.and_then(|there| there.intersection(range)))
+        {
+            follower.on_holds(there.len() - channel.have.count(there));
         }
         channel.have.insert(range);
         channel.slide();
