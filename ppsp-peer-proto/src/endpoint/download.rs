@@ -161,6 +161,11 @@ impl Download {
         self.stalls > 0 || self.unproven_since.is_some()
     }
 
+    /// Has anything come that was asked for, since then?
+    pub(super) fn has_sent_since(&self, since: Instant) -> bool {
+        self.progress_at > since
+    }
+
     /// What was asked for at `since` did not come in time. Who has sent nothing since then is in doubt; who is busy with
     /// more is only slow.
     pub(super) fn doubt(&mut self, since: Instant) {

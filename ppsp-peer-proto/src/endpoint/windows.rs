@@ -221,12 +221,13 @@ impl Endpoint {
                 i != owner && can_ask(channel) && !channel.down.is_doubtful() && channel.have.contains(chunk)
             });
             let soonest = able.map(|(i, channel)| (channel.down.time_to_answer(now), i)).min();
-            let Some((_, i)) = soonest.filter(|&(time, _)| left.is_none_or(|left| time * 2 + PERIOD < left)) else {
-                continue;
-            };
+            let soonest = soonest.filter(|&(time, _)| left.is_none_or(|left| time * 2 + PERIOD < left));
+            // Nobody else has it: it was lost on its way, if what was asked for later has come.
+            let again = || Some(owner).filter(|_| left.is_none() && other.down.has_sent_since(since));
+            let Some(i) = soonest.map(|(_, i)| i).or_else(again) else { continue };
             if let Some(other) = channels.get_mut(owner) {
                 take_back(other, state, chunk, &mut shared.requested);
-                if left.is_none() {
+                if left.is_none() && i != owner {
                     other.down.doubt(since);
                 }
                 shared.wake(owner, other);
