@@ -222,8 +222,10 @@ impl Endpoint {
             });
             let soonest = able.map(|(i, channel)| (channel.down.time_to_answer(now), i)).min();
             let soonest = soonest.filter(|&(time, _)| left.is_none_or(|left| time * 2 + PERIOD < left));
-            // Nobody else has it: it was lost on its way, if what was asked for later has come.
-            let again = || Some(owner).filter(|_| left.is_none() && other.down.has_sent_since(since));
+            // Nobody else has it: it was lost on its way, if what was asked for later has come. In a live swarm others will
+            // have it soon.
+            let lost = left.is_none() && state.integrity.live().is_none();
+            let again = || Some(owner).filter(|_| lost && other.down.has_sent_since(since));
             let Some(i) = soonest.map(|(_, i)| i).or_else(again) else { continue };
             if let Some(other) = channels.get_mut(owner) {
                 take_back(other, state, chunk, &mut shared.requested);
