@@ -17,6 +17,7 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait of a HAVE for company.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The same where whole blocks are told.
 const LONGEST_WAIT_BLOCKS: Duration = Duration::from_millis(200);
 /// What is held back for the rest of its block is looked at so often, and told where it was held back the last time already.
 const LONGEST_HOLD: Duration = Duration::from_secs(1);

@@ -89,14 +89,6 @@ impl Channel {
             || !self.down.to_cancel.is_empty()
     }
 
-    /// It says that it holds these chunks: some of them, in a live swarm, came from us. What was taken for lost did where it is
-    /// acknowledged; what is only announced may have come from others since.
-    pub(super) fn notice_ours(&mut self, range: ChunkRange, acknowledged: bool) {
-        if let Some(follower) = &mut self.follower {
-            follower.on_ours(self.up.unacknowledged(range, acknowledged));
-        }
-    }
-
     /// In a live swarm: does it take from us and give to nobody, as far as can be seen?
     pub(super) fn only_takes(&self) -> bool {
         self.follower.as_ref().is_some_and(|follower| follower.only_takes())

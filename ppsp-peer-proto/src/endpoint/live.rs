@@ -175,31 +175,33 @@ pub(super) struct Follower {
     signatures: VecDeque<(ChunkId, u64, Box<[u8]>)>,
     /// In Sign All: when it was last asked for the end of the stream, in doubt.
     sought_at: Option<Instant>,
-    /// Chunks that it came by of late, and how many of them came from us.
-    came: (u64, u64),
+    /// Chunks that it came by of late.
+    came: u64,
+    /// How many of them came from us.
+    from_us: u64,
 }
 
 impl Follower {
     /// It came by so many chunks, it says.
     pub(super) fn on_holds(&mut self, chunks: u64) {
-        self.came.0 = self.came.0.saturating_add(chunks);
+        self.came = self.came.saturating_add(chunks);
         // Of late, not ever.
-        while self.came.0 >= 8 * ENOUGH_TO_TELL {
-            self.came = (self.came.0 / 2, self.came.1 / 2);
+        while self.came >= 8 * ENOUGH_TO_TELL {
+            self.came /= 2;
+            self.from_us /= 2;
         }
     }
 
     /// So many of them came from us.
     pub(super) fn on_ours(&mut self, chunks: u64) {
-        self.came.1 = self.came.1.saturating_add(chunks);
+        self.from_us = self.from_us.saturating_add(chunks);
     }
 
     /// Does it have next to nothing from others? Then others have little from it, as far as we can see: it may also be one
     /// that passes on to peers who do not know us, or one that names nothing but what came from us (RFC 7574 §3.2 lets it).
     /// So it comes last, and is not left out.
     pub(super) fn only_takes(&self) -> bool {
-        let (all, ours) = self.came;
-        all >= ENOUGH_TO_TELL && all.saturating_sub(ours) < all / 8
+        self.came >= ENOUGH_TO_TELL && self.came.saturating_sub(self.from_us) < self.came / 8
     }
 
     /// It was told this munro.
@@ -265,7 +267,8 @@ impl SwarmState {
             theirs: None,
             signatures: VecDeque::new(),
             sought_at: None,
-            came: (0, 0),
+            came: 0,
+            from_us: 0,
         }))
     }
 
@@ -300,9 +303,7 @@ impl Channel {
             self.have.remove(gone);
         }
     }
-}
 
-impl Channel {
     /// The peer does not send what it was asked for. The oldest of what it should have in its window it may have discarded
     /// before we thought (RFC 7574 §6.2), for it knew sooner how far the stream has come; nobody says that something is gone.
     /// Until it announces that again it is not asked for it.
@@ -636,7 +637,8 @@ mod tests {
             theirs: None,
             signatures: VecDeque::new(),
             sought_at: None,
-            came: (0, 0),
+            came: 0,
+            from_us: 0,
         };
         let mut come = |all: u64, ours: u64| {
             follower.on_ours(ours);

@@ -265,10 +265,11 @@ impl Endpoint {
                     self.shared.stats.ignored_unfounded += 1;
                     return;
                 }
-                channel.notice_ours(range, true);
-                if let Some(arrived) = channel.up.on_ack(now, range, Some(delay))
-                    && let Some(queue) = arrived.queue
-                {
+                let (ours, arrived) = channel.up.on_ack(now, range, Some(delay));
+                if let Some(follower) = &mut channel.follower {
+                    follower.on_ours(ours);
+                }
+                if let Some((arrived, queue)) = arrived.and_then(|arrived| Some((arrived, arrived.queue?))) {
                     self.shared.uplink.on_ack(now, i, arrived.sent, arrived.bytes as u64, queue);
                 }
                 self.on_holds(i, range);
@@ -316,8 +317,11 @@ impl Endpoint {
         if let Some(channel) = self.channels.get_mut(i) {
             let mut acked = false;
             for range in haves.drain(..) {
-                channel.notice_ours(range, false);
-                acked |= channel.up.on_ack(now, range, None).is_some();
+                let (ours, arrived) = channel.up.on_ack(now, range, None);
+                if let Some(follower) = &mut channel.follower {
+                    follower.on_ours(ours);
+                }
+                acked |= arrived.is_some();
             }
             if acked {
                 self.on_room(i);

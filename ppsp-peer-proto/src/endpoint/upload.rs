@@ -366,32 +366,30 @@ impl Upload {
         self.sending.as_ref()?.held_back
     }
 
-    /// How many of these chunks were sent and not acknowledged yet; where `late`, those taken for lost with them.
-    pub(super) fn unacknowledged(&self, range: ChunkRange, late: bool) -> u64 {
-        let mut chunks = if late { self.presumed_lost.count(range) } else { 0 };
-        self.sent.each_in(range, |_| chunks += 1);
-        chunks
-    }
-
-    /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one. Returns what arrived.
-    pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> Option<Arrived> {
+    /// Acknowledged chunks leave the ledger. `delay`: the one-way delay, where the message has one. Returns how many of the
+    /// chunks came from us, and what is known of the way of those that were under way.
+    pub(super) fn on_ack(&mut self, now: Instant, range: ChunkRange, delay: Option<u64>) -> (u64, Option<Arrived>) {
         let idle = self.queued.is_empty();
         let in_flight = self.sent.bytes();
+        // What was taken for lost and is announced may have come from others since.
+        let late = delay.map_or(0, |_| self.presumed_lost.count(range));
+        let mut chunks = late;
         let mut bytes = 0;
         let mut newest: Option<Instant> = None;
         let mut newest_at_once: Option<Instant> = None;
         let path = &mut self.path;
         self.sent.arrive_range(range, |entry| {
             path.on_arrived(entry.carrier);
+            chunks += 1;
             bytes += entry.bytes;
             newest = newest.max(Some(entry.since));
             newest_at_once = newest_at_once.max(Some(entry.since).filter(|_| !entry.again));
         });
-        // A HAVE may also be of what came from others.
-        if !self.presumed_lost.is_empty() && self.presumed_lost.remove(range) && delay.is_some() {
+        self.presumed_lost.remove(range);
+        if late > 0 {
             self.reorder = (self.reorder * 2).min(Self::MAX_REORDER);
         }
-        let sent = newest?;
+        let Some(sent) = newest else { return (chunks, None) };
         self.acked_at = now;
         self.asked_again = 0;
         self.in_doubt = false;
@@ -408,7 +406,7 @@ impl Upload {
         let queue = delay.map(|delay| sending.one_way.queue(now, delay, longest));
         let acked = Acked { sent, bytes, one_way_delay: delay, rtt, app_limited };
         self.controller.on_ack(now, &acked, in_flight);
-        Some(Arrived { sent, bytes, queue })
+        (chunks, Some(Arrived { sent, bytes, queue }))
     }
 
     /// Takes chunks that later ones overtook for lost. They are sent again when they are asked for again.
@@ -602,17 +600,14 @@ impl Endpoint {
                 at = gap.last().checked_add(1);
             }
         }
-        // What there is not, nobody can have come by.
-        let there = swarm
-            .state
-            .held
-            .first()
-            .zip(swarm.state.held.last())
-            .and_then(|(first, last)| ChunkRange::new(first, last));
-        if let Some((follower, there)) =
-            channel.follower.as_mut().zip(there.and_then(|there| there.intersection(range)))
-        {
-            follower.on_holds(there.len() - channel.have.count(there));
+        if let Some(follower) = &mut channel.follower {
+            // What there is not, nobody can have come by.
+            let held = &swarm.state.held;
+            let there = held
+                .first()
+                .zip(held.last())
+                .and_then(|(first, last)| ChunkRange::new(first.max(range.first()), last.min(range.last())));
+            follower.on_holds(there.map_or(0, |there| there.len() - channel.have.count(there)));
         }
         channel.have.insert(range);
         channel.slide();

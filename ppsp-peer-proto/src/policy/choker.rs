@@ -146,14 +146,12 @@ mod tests {
         assert_eq!(seen.len(), 20);
     }
 
-    #[test]
-    fn a_seed_gives_everybody_the_same_number_of_turns() {
+    /// How often each of some candidates is served by a seed.
+    fn turns(choker: &mut Reciprocal, mut c: Vec<Candidate>, times: usize) -> Vec<u32> {
         let mut rng = ChaCha8Rng::from_seed([7; 32]);
-        let mut choker = Reciprocal::new(4, Duration::from_secs(5));
-        let mut c = candidates(12);
         let mut now = Instant::default();
-        let mut turns = [0; 12];
-        for _ in 0..480 {
+        let mut turns = std::vec![0; c.len()];
+        for _ in 0..times {
             let before = unchoked(&c);
             let next = choker.rechoke(now, true, &mut c, &mut rng);
             for c in &mut c {
@@ -164,27 +162,20 @@ mod tests {
             }
             now = next;
         }
+        turns
+    }
+
+    #[test]
+    fn a_seed_gives_everybody_the_same_number_of_turns() {
+        let turns = turns(&mut Reciprocal::new(4, Duration::from_secs(5)), candidates(12), 480);
         assert!(turns.iter().all(|t| (110..=220).contains(t)), "160 each would be even: {turns:?}");
     }
 
     #[test]
     fn who_only_takes_comes_last_and_has_a_chance() {
-        let mut rng = ChaCha8Rng::from_seed([7; 32]);
-        let mut choker = Reciprocal::new(8, Duration::from_secs(5));
         let mut c = candidates(30);
-        let mut now = Instant::default();
-        let mut turns = [0; 30];
-        for _ in 0..60 {
-            c.iter_mut().for_each(|c| c.only_takes = c.peer.0 >= 6);
-            let before = unchoked(&c);
-            now = choker.rechoke(now, true, &mut c, &mut rng);
-            for c in &mut c {
-                if c.unchoked != before.contains(&c.peer.0) {
-                    c.since = now;
-                }
-                turns[c.peer.0 as usize] += u32::from(c.unchoked);
-            }
-        }
+        c.iter_mut().for_each(|c| c.only_takes = c.peer.0 >= 6);
+        let turns = turns(&mut Reciprocal::new(8, Duration::from_secs(5)), c, 60);
         assert!(turns[..6].iter().all(|&t| t == 60), "{turns:?}");
         assert!(turns[6..].iter().all(|t| (1..=20).contains(t)), "{turns:?}");
     }
