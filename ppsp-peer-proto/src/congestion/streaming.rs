@@ -223,6 +223,15 @@ impl Streaming {
         (self.lost, self.arrived) = (0, 0);
     }
 
+    /// What is let go in a round trip whatever is known of the path, as long as it is not found congested. Where little was
+    /// sent for want of more, little is known (the restart window of RFC 5681 §4.1).
+    fn restart_window(&self) -> u64 {
+        match self.phase {
+            Phase::Cruise(..) if self.ceiling == u64::MAX => self.datagrams(self.config.init_cwnd),
+            _ => 0,
+        }
+    }
+
     /// The rate that so many bytes in a round trip are.
     fn rate_of(&self, bytes: u64) -> u64 {
         let least = self.least.map_or(100_000, |(least, _)| least).max(1);
@@ -352,7 +361,9 @@ impl Controller for Streaming {
             _ if self.stalled => least,
             _ if path == 0 => self.datagrams(self.config.init_cwnd),
             Phase::Startup => path.saturating_mul(2).saturating_add(runs).max(self.datagrams(self.config.init_cwnd)),
-            Phase::Drain(_) | Phase::Cruise(..) => path.saturating_add(standing).saturating_add(runs),
+            Phase::Drain(_) | Phase::Cruise(..) => {
+                path.saturating_add(standing).saturating_add(runs).max(self.restart_window())
+            }
             Phase::Look(..) => path / 2,
         };
         let most = self.config.max_cwnd.max(self.mss);
@@ -367,9 +378,10 @@ impl Controller for Streaming {
             Phase::Cruise(turn, _) => GAINS.get(turn).copied().unwrap_or(100),
             Phase::Look(..) => 100,
         };
+        let per_second = |bytes: u64| clamp(u128::from(bytes) * 1_000_000 / u128::from(srtt));
         let bandwidth = match self.bandwidth() {
-            0 => clamp(u128::from(self.datagrams(self.config.init_cwnd)) * 1_000_000 / u128::from(srtt)),
-            bandwidth => bandwidth,
+            0 => per_second(self.datagrams(self.config.init_cwnd)),
+            bandwidth => bandwidth.max(per_second(self.restart_window())),
         };
         Some(clamp(u128::from(bandwidth) * gain / 100).max(1))
     }
@@ -570,6 +582,25 @@ mod tests {
         assert!(controller.bandwidth() <= bandwidth / 2 + 1);
         path.run(&mut controller, ms(6000));
         assert!(controller.window() > window / 10 * 9, "and it comes back");
+    }
+
+    #[test]
+    fn who_was_asked_for_little_may_be_sent_a_first_window_at_once() {
+        let mut controller = streaming();
+        // A datagram each round trip of 50 ms.
+        for round in 1..60 {
+            let (sent, now) = (at(round * 50_000), at((round + 1) * 50_000));
+            controller.on_sent(sent, MSS);
+            let acked = Acked { sent, bytes: MSS, one_way_delay: None, rtt: Some(ms(50)), app_limited: false };
+            controller.on_ack(now, &acked, MSS);
+        }
+        assert!(!controller.in_startup() && controller.bandwidth() <= 2 * 20 * MSS as u64);
+        assert!(controller.window() >= 10 * MSS);
+        assert!(controller.pacing_rate().is_some_and(|rate| rate >= 150 * MSS as u64));
+        // Not where the path is congested.
+        controller.on_timeout(at(4_000_000));
+        assert!(controller.window() < 10 * MSS);
+        assert!(controller.pacing_rate().is_some_and(|rate| rate < 150 * MSS as u64));
     }
 
     #[derive(Clone, Debug)]

@@ -43,6 +43,8 @@ pub(super) struct Download {
     pub(super) rtt: Option<Duration>,
     /// The time a request takes, with its wait in the peer's queue.
     sojourn: RttEstimator,
+    /// Chunks to have under way as answers come soon: one more for each that does.
+    prompt: u64,
     /// When the peer last sent something asked for, or was first asked.
     progress_at: Instant,
     /// How often in a row requests ran out of time.
@@ -64,7 +66,7 @@ pub(super) struct Download {
 }
 
 impl Download {
-    const HORIZON: Duration = Duration::from_millis(400);
+    const HORIZON: Duration = Duration::from_millis(300);
     const FIRST_WINDOW: u64 = 8;
     const LEAST_WINDOW: u64 = 2;
     const REORDER: u64 = 16;
@@ -89,6 +91,7 @@ impl Download {
             bytes: 0,
             rtt: None,
             sojourn: RttEstimator::default(),
+            prompt: 0,
             progress_at: now,
             stalls: 0,
             reorder: Self::REORDER,
@@ -133,8 +136,20 @@ impl Download {
         self.claims.extend(claims.iter().take(Self::MAX_CLAIMS - self.claims.len()));
     }
 
+    /// Readers wait for what nobody waited for before, and all else is withdrawn: what requests waited behind, and how little
+    /// was asked for while little was needed, is no measure any more.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.prompt = self.prompt.max(Self::FIRST_WINDOW);
+        self.sojourn = RttEstimator::default();
+        if let Some(rtt) = self.rtt {
+            self.sojourn.on_sample(now, rtt);
+        }
+    }
+
     /// Chunks to have under way: as much as the peer sends in a round trip and a while. The while bounds how long a
-    /// slow peer can hold on to what others could send sooner; measured rates make each peer's window its own.
+    /// slow peer can hold on to what others could send sooner, and how long a reader waits for what is asked for last;
+    /// measured rates make each peer's window its own. Who was asked for little, and is quick, shows in each round trip that
+    /// it could send twice as much.
     pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
         let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
         let bytes = u128::from(self.meter.rate(now)) * horizon.as_micros() / 1_000_000;
@@ -144,6 +159,7 @@ impl Download {
         } else {
             Self::LEAST_WINDOW
         };
+        let by_rate = by_rate.max(self.prompt);
         // Who does not deliver, or delivers what cannot be proven, has to show that it can with a few.
         let by_rate = if self.is_doubtful() { 0 } else { by_rate };
         let floor = if self.unproven_since.is_some() { floor.min(Self::LEAST_WINDOW) } else { floor };
@@ -239,8 +255,14 @@ impl Download {
         self.stalls = 0;
         self.unproven_since = None;
         self.in_vain = 0;
+        let under_way = self.asked.len() as u64;
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
+            if took > self.rtt.unwrap_or(took) + Self::HORIZON / 2 {
+                self.prompt = self.prompt * 7 / 8;
+            } else if under_way * 2 >= self.prompt {
+                self.prompt = under_way.max(self.prompt + 1);
+            }
             // Sooner than any answer ever came: what was given up and asked for again has come after all. Else it is the
             // answer to the second question, and says nothing about the first.
             if !self.given_up.is_empty() && self.given_up.contains(chunk) {

@@ -152,7 +152,7 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(slot) else { return };
         let state = &mut swarm.state;
         let begun = state.windows.settle(&state.held);
-        if begun.is_empty() || state.asked_of.is_empty() {
+        if begun.is_empty() {
             return;
         }
         let max = (shared.config.max_requested_per_peer / state.metadata.chunk_size as usize) as u64;
@@ -172,6 +172,7 @@ impl Endpoint {
                 }
             });
             let Some(channel) = channels.get_mut(i) else { continue };
+            channel.down.begin_anew(now);
             for chunk in in_the_way {
                 take_back(channel, state, chunk, &mut shared.requested);
                 swarm.picker.on_lapsed(ChunkRange::single(chunk));
