@@ -285,8 +285,8 @@ fn who_does_not_read_is_in_nobodys_way() {
     let (_seed, link) = place.seed("movie.mp4", &[]);
     let gateway = Running::start(&place, &[&link], &[]);
     let path = &gateway.paths[0];
-    // They ask for all of it, and read nothing but the head.
-    let lazy: Vec<Player> = (0..200)
+    // They ask for all of it, and read nothing but the head; later one byte.
+    let mut lazy: Vec<Player> = (0..200)
         .map(|_| {
             let mut player = gateway.player();
             player.send("GET", path, &[]);
@@ -295,6 +295,13 @@ fn who_does_not_read_is_in_nobodys_way() {
         })
         .collect();
     assert!(gateway.get(path, &[]).body == bytes);
+    let held = gateway.process.most_memory();
+    for player in &mut lazy {
+        player.0.get_mut().read_exact(&mut [0]).unwrap();
+    }
+    assert!(gateway.get(path, &[]).body == bytes);
+    let grown = gateway.process.most_memory() - held;
+    assert!(grown < 16 << 20, "{} KiB more for {} bytes", grown >> 10, lazy.len());
     assert!(gateway.status()["swarms"][0]["reading"].as_array().unwrap().len() >= lazy.len());
     drop(lazy);
     gateway.until("nobody reads", |status| status["swarms"][0]["reading"] == serde_json::json!([]));

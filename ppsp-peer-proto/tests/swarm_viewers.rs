@@ -79,11 +79,12 @@ fn audience(seed: u64, seconds: u64, times: u64, viewers: usize) -> (Swarm, Vec<
     (swarm, seated)
 }
 
+/// A film of five minutes; `PPSP_SECONDS=120` for another length.
 #[test]
 fn a_flash_crowd() {
     one_seed(|seed| {
         const VIEWERS: usize = 50;
-        let seconds = std::env::var("PPSP_SECONDS").map_or(120, |n| n.parse().expect("a number"));
+        let seconds = std::env::var("PPSP_SECONDS").map_or(300, |n| n.parse().expect("a number"));
         let mut swarm = cinema(seed, seconds, 4, VIEWERS);
         let mut chance = Chance::new(seed, "crowd", 0);
         let leechers = swarm.leechers.clone();
@@ -110,6 +111,7 @@ fn a_flash_crowd() {
         first.sort_by(f64::total_cmp);
         let got: u64 = leechers.iter().map(|&id| swarm.world.peer(id).downloaded()).sum();
         let twice: u64 = leechers.iter().map(|&id| swarm.world.peer(id).stats().dropped_duplicate).sum();
+        let twice = twice as f64 * 1024.0 / got as f64;
         let share = 1.0 - swarm.world.peer(swarm.seed()).uploaded() as f64 / got as f64;
         println!(
             "FIGURE {VIEWERS} viewers: continuity {mean:.4}, worst {worst:.4}; first picture after {:.2} s, worst {:.2} s; \
@@ -117,14 +119,18 @@ fn a_flash_crowd() {
             first[VIEWERS / 2],
             first[VIEWERS - 1],
             share * 100.0,
-            twice as f64 * 1024.0 / got as f64 * 100.0,
+            twice * 100.0,
             viewers.iter().map(Viewer::stalls).sum::<u32>(),
             swarm.world.net().total().sent_bytes as f64 / got as f64,
         );
-        // What is aimed at is 0.99 and 2 s.
-        assert!(mean >= 0.95 && worst >= 0.85, "continuity {mean}, worst {worst}");
-        assert!(first[VIEWERS / 2] <= 4.0, "{first:?}");
+        // What is missing is missing in the first quarter of a minute, while people still come.
+        let lost = (1.0 - mean) * seconds as f64;
+        assert!(lost <= 3.0 && worst >= 0.85, "{lost} s of continuity {mean}, worst {worst}");
+        // What is aimed at is 2 s.
+        assert!(first[VIEWERS / 2] <= 3.0, "{first:?}");
         assert!(share >= 0.9, "{share}");
+        // What is late with one peer is asked of another, and not of all in turn.
+        assert!(twice <= 0.03, "{twice}");
     });
 }
 

@@ -207,10 +207,13 @@ impl Streaming {
         self.round = Round { start: Some(now), least: None, limited: false };
     }
 
-    /// Is more lost than by chance?
+    /// Is more lost than by chance? A few more can be at the beginning: those that lean on hashes in one that was lost are taken
+    /// for lost with it, and who backs off then is slow for a second.
     fn loses_many(&self) -> bool {
         let sum = self.lost.saturating_add(self.arrived);
-        self.lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss))
+        let by_chance = if self.in_startup() { self.datagrams(8) } else { 0 };
+        let lost = self.lost.saturating_sub(by_chance);
+        lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss))
     }
 
     /// Lowers the ceiling to a part of what came through of late.
@@ -339,7 +342,7 @@ impl Controller for Streaming {
         if self.reduced.is_none_or(|reduced| sent > reduced) {
             self.lost = self.lost.saturating_add(bytes as u64);
             // Where many begin at the same time they overrun their uplink long before a round tells.
-            if self.in_startup() && self.lost > self.mss as u64 && self.loses_many() {
+            if self.in_startup() && self.loses_many() {
                 self.phase = Phase::Drain(now);
             }
         }

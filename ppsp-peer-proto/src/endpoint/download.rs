@@ -44,13 +44,13 @@ pub(super) struct Download {
     /// The time a request takes, with its wait in the peer's queue.
     sojourn: RttEstimator,
     /// Chunks to have under way as answers come soon: one more for each that does.
-    prompt: u64,
+    prompt: u32,
     /// When the peer last sent something asked for, or was first asked.
     progress_at: Instant,
     /// How often in a row requests ran out of time.
     stalls: u32,
     /// How many later chunks may overtake one before it is given up.
-    reorder: u64,
+    reorder: u32,
     /// Given up because others overtook them.
     pub(super) given_up: RangeSet,
     /// When to look again for something to ask.
@@ -69,8 +69,8 @@ impl Download {
     const HORIZON: Duration = Duration::from_millis(300);
     const FIRST_WINDOW: u64 = 8;
     const LEAST_WINDOW: u64 = 2;
-    const REORDER: u64 = 16;
-    const MAX_REORDER: u64 = 1024;
+    const REORDER: u32 = 16;
+    const MAX_REORDER: u32 = 1024;
     const MAX_STALL: Duration = Duration::from_secs(20);
     /// How soon to look again after looking in vain, whatever has changed.
     const LOOK_PAUSE: Duration = Duration::from_millis(10);
@@ -139,7 +139,7 @@ impl Download {
     /// Readers wait for what nobody waited for before, and all else is withdrawn: what requests waited behind, and how little
     /// was asked for while little was needed, is no measure any more.
     pub(super) fn begin_anew(&mut self, now: Instant) {
-        self.prompt = self.prompt.max(Self::FIRST_WINDOW);
+        self.prompt = self.prompt.max(Self::FIRST_WINDOW as u32);
         self.sojourn = RttEstimator::default();
         if let Some(rtt) = self.rtt {
             self.sojourn.on_sample(now, rtt);
@@ -159,7 +159,7 @@ impl Download {
         } else {
             Self::LEAST_WINDOW
         };
-        let by_rate = by_rate.max(self.prompt);
+        let by_rate = by_rate.max(self.prompt.into());
         // Who does not deliver, or delivers what cannot be proven, has to show that it can with a few.
         let by_rate = if self.is_doubtful() { 0 } else { by_rate };
         let floor = if self.unproven_since.is_some() { floor.min(Self::LEAST_WINDOW) } else { floor };
@@ -255,13 +255,13 @@ impl Download {
         self.stalls = 0;
         self.unproven_since = None;
         self.in_vain = 0;
-        let under_way = self.asked.len() as u64;
+        let under_way = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
             if took > self.rtt.unwrap_or(took) + Self::HORIZON / 2 {
-                self.prompt = self.prompt * 7 / 8;
-            } else if under_way * 2 >= self.prompt {
-                self.prompt = under_way.max(self.prompt + 1);
+                self.prompt -= self.prompt.div_ceil(8);
+            } else if under_way >= self.prompt / 2 {
+                self.prompt = under_way.max(self.prompt.saturating_add(1));
             }
             // Sooner than any answer ever came: what was given up and asked for again has come after all. Else it is the
             // answer to the second question, and says nothing about the first.
@@ -496,7 +496,7 @@ impl Endpoint {
         let Some(swarm) = swarms.get_mut(channel.swarm) else { return };
         let slot = channel.swarm;
         let mut given_back = None;
-        while let Some(entry) = channel.down.asked.take_overtaken(channel.down.reorder) {
+        while let Some(entry) = channel.down.asked.take_overtaken(channel.down.reorder.into()) {
             channel.down.given_up.insert(ChunkRange::single(entry.chunk));
             if channel.down.given_up.parts() > 64 {
                 channel.down.given_up.clear();

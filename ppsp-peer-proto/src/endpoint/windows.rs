@@ -215,7 +215,9 @@ impl Endpoint {
             let Some(other) = channels.get(owner) else { continue };
             let Some(since) = other.down.asked.get(chunk).map(|entry| entry.since) else { continue };
             let left = other.down.time_to_come(now, chunk, since);
-            if left.is_some_and(|left| left < needed + PERIOD * 4) {
+            // Who was asked only now has hardly read it. What is taken away again and again never comes.
+            let only_now = now.saturating_since(since) < other.down.rtt.unwrap_or_default() * 2 + PERIOD * 2;
+            if left.is_some_and(|left| only_now || left < needed + PERIOD * 4) {
                 continue;
             }
             let able = state.channels.iter().filter_map(|&i| Some((i, channels.get(i)?))).filter(|&(i, channel)| {
