@@ -17,7 +17,7 @@ pub struct StreamingConfig {
     /// Queuing delay at which to back off when it lasts for a round trip. More than LEDBAT's TARGET, for LEDBAT would
     /// keep a queue of that length standing, and less than what a deep buffer holds.
     pub max_queue: Duration,
-    /// Datagrams lost of a hundred at which to back off. What is lost by chance on a bad path is less.
+    /// Datagrams lost of a hundred at which to back off; in startup a few more. What is lost by chance on a bad path is less.
     pub max_loss: u32,
 }
 
@@ -45,10 +45,11 @@ impl ControllerFactory for StreamingFactory {
 /// * It begins by trying more than twice the rate that was delivered, until three rounds bring no more (startup), and lets
 ///   the queue that came of this run empty (drain). From then on it tries a quarter more for one round trip in eight,
 ///   and a quarter less for the next. Every ten seconds the window is halved for a moment, to see the round-trip
-///   time without our queue.
-/// * It is no bully. A queue longer than `max_queue` for a whole round, losses beyond `max_loss`, or a timeout lower a
-///   ceiling over the bandwidth to less than what was delivered; it rises again in the rounds that are free of these. So
-///   it takes a queue of LEDBAT's for what it is, and leaves a queue that a loss-based flow keeps full.
+///   time without our queue. After a round in which there was little to send it begins with a first window again.
+/// * It is no bully. A queue longer than `max_queue` for a whole round, losses beyond `max_loss` (in startup a few
+///   datagrams more), or a timeout lower a ceiling over the bandwidth to less than what was delivered; it rises again in
+///   the rounds that are free of these. So it takes a queue of LEDBAT's for what it is, and leaves a queue that a
+///   loss-based flow keeps full.
 /// * Nothing in it depends on the delays that the receiver reports (RFC 7574 §12.6.4, Threat ACK.2). A receiver that
 ///   lies about them gains nothing; one that is late with acknowledgements is taken for a long path, and has
 ///   `max_queue` at most of it.
@@ -199,6 +200,8 @@ impl Streaming {
                 // No faster, and a queue: the path is full.
                 if self.full.1 >= 3 || self.round.least.is_some_and(|seen| seen.saturating_sub(least) > least / 16) {
                     self.phase = Phase::Drain(now);
+                    // What was forgiven is.
+                    (self.lost, self.arrived) = (0, 0);
                 }
             }
         }
@@ -207,11 +210,11 @@ impl Streaming {
         self.round = Round { start: Some(now), least: None, limited: false };
     }
 
-    /// Is more lost than by chance? A few more can be at the beginning: those that lean on hashes in one that was lost are taken
+    /// Is more lost than by chance? At the beginning a few more can be: those that lean on hashes in one that was lost are taken
     /// for lost with it, and who backs off then is slow for a second.
     fn loses_many(&self) -> bool {
         let sum = self.lost.saturating_add(self.arrived);
-        let by_chance = if self.in_startup() { self.datagrams(8) } else { 0 };
+        let by_chance = if self.in_startup() { self.datagrams(FORGIVEN) } else { 0 };
         let lost = self.lost.saturating_sub(by_chance);
         lost.saturating_mul(100) > sum.saturating_mul(u64::from(self.config.max_loss))
     }
@@ -226,11 +229,13 @@ impl Streaming {
         (self.lost, self.arrived) = (0, 0);
     }
 
-    /// What is let go in a round trip whatever is known of the path, as long as it is not found congested. Where little was
-    /// sent for want of more, little is known (the restart window of RFC 5681 §4.1).
+    /// What is let go in a round trip after one in which there was little to send, whatever is known of the path, as long as it
+    /// is not found congested: little is known then (the restart window of RFC 5681 §4.1).
     fn restart_window(&self) -> u64 {
         match self.phase {
-            Phase::Cruise(..) if self.ceiling == u64::MAX => self.datagrams(self.config.init_cwnd),
+            Phase::Cruise(..) if self.round.limited && self.ceiling == u64::MAX => {
+                self.datagrams(self.config.init_cwnd)
+            }
             _ => 0,
         }
     }
@@ -341,7 +346,7 @@ impl Controller for Streaming {
     fn on_loss(&mut self, now: Instant, bytes: usize, sent: Instant) {
         if self.reduced.is_none_or(|reduced| sent > reduced) {
             self.lost = self.lost.saturating_add(bytes as u64);
-            // Where many begin at the same time they overrun their uplink long before a round tells.
+            // Where many begin at the same time they overrun their uplink before a round tells.
             if self.in_startup() && self.loses_many() {
                 self.phase = Phase::Drain(now);
             }
@@ -403,6 +408,8 @@ const HISTORY: usize = 128;
 const GAINS: [u128; 8] = [125, 75, 100, 100, 100, 100, 100, 100];
 /// Datagrams of which losses are a part that means something. A thin flow sends no more in some seconds.
 const WEIGHED: u64 = 30;
+/// Datagrams that may be lost in a round of startup beside those that are lost by chance.
+const FORGIVEN: usize = 4;
 /// For how long the least round-trip time is believed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How much longer than a round trip to look for it.
@@ -594,7 +601,7 @@ mod tests {
         for round in 1..60 {
             let (sent, now) = (at(round * 50_000), at((round + 1) * 50_000));
             controller.on_sent(sent, MSS);
-            let acked = Acked { sent, bytes: MSS, one_way_delay: None, rtt: Some(ms(50)), app_limited: false };
+            let acked = Acked { sent, bytes: MSS, one_way_delay: None, rtt: Some(ms(50)), app_limited: round > 20 };
             controller.on_ack(now, &acked, MSS);
         }
         assert!(!controller.in_startup() && controller.bandwidth() <= 2 * 20 * MSS as u64);

@@ -43,7 +43,8 @@ pub(super) struct Download {
     pub(super) rtt: Option<Duration>,
     /// The time a request takes, with its wait in the peer's queue.
     sojourn: RttEstimator,
-    /// Chunks to have under way as answers come soon: one more for each that does.
+    /// Chunks to have under way because answers come soon: one more for each that does, fewer for each that does not, none after
+    /// a stall.
     prompt: u32,
     /// When the peer last sent something asked for, or was first asked.
     progress_at: Instant,
@@ -136,10 +137,10 @@ impl Download {
         self.claims.extend(claims.iter().take(Self::MAX_CLAIMS - self.claims.len()));
     }
 
-    /// Readers wait for what nobody waited for before, and all else is withdrawn: what requests waited behind, and how little
-    /// was asked for while little was needed, is no measure any more.
+    /// Readers wait for what nobody waited for before, and nothing else is asked of the peer any more: what requests waited
+    /// behind, and how much was asked for before, is no measure.
     pub(super) fn begin_anew(&mut self, now: Instant) {
-        self.prompt = self.prompt.max(Self::FIRST_WINDOW as u32);
+        self.prompt = Self::FIRST_WINDOW as u32;
         self.sojourn = RttEstimator::default();
         if let Some(rtt) = self.rtt {
             self.sojourn.on_sample(now, rtt);
@@ -149,7 +150,7 @@ impl Download {
     /// Chunks to have under way: as much as the peer sends in a round trip and a while. The while bounds how long a
     /// slow peer can hold on to what others could send sooner, and how long a reader waits for what is asked for last;
     /// measured rates make each peer's window its own. Who was asked for little, and is quick, shows in each round trip that
-    /// it could send twice as much.
+    /// it could send half as much again or more.
     pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
         let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
         let bytes = u128::from(self.meter.rate(now)) * horizon.as_micros() / 1_000_000;
@@ -258,24 +259,36 @@ impl Download {
         let under_way = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
         if let Some(entry) = self.asked.arrive(chunk) {
             let took = now.saturating_since(entry.since);
-            if took > self.rtt.unwrap_or(took) + Self::HORIZON / 2 {
-                self.prompt -= self.prompt.div_ceil(8);
-            } else if under_way >= self.prompt / 2 {
-                self.prompt = under_way.max(self.prompt.saturating_add(1));
-            }
             // Sooner than any answer ever came: what was given up and asked for again has come after all. Else it is the
             // answer to the second question, and says nothing about the first.
             if !self.given_up.is_empty() && self.given_up.contains(chunk) {
                 if self.rtt.is_none_or(|rtt| took >= rtt) {
                     self.given_up.remove(ChunkRange::single(chunk));
-                    self.sojourn.on_sample(now, took);
+                    self.on_answer(now, took, under_way);
                 }
             } else {
-                self.sojourn.on_sample(now, took);
+                self.on_answer(now, took, under_way);
                 self.on_rtt(took);
             }
         }
         self.on_late(chunk);
+    }
+
+    /// A request was answered after so long, one of so many.
+    fn on_answer(&mut self, now: Instant, took: Duration, under_way: u32) {
+        self.sojourn.on_sample(now, took);
+        if took > self.rtt.unwrap_or(took) + Self::HORIZON / 2 {
+            self.prompt -= self.prompt.div_ceil(8);
+        } else if under_way >= self.prompt / 2 {
+            self.prompt = under_way.max(self.prompt.saturating_add(1));
+        }
+    }
+
+    /// Nothing of what is under way came in time.
+    fn on_stall(&mut self, now: Instant) {
+        self.stalls += 1;
+        self.prompt = 0;
+        self.progress_at = now;
     }
 
     /// A chunk is not expected of the peer any more. Returns since when it was.
@@ -420,7 +433,7 @@ impl Endpoint {
             let theirs = other.down.rtt.unwrap_or_default();
             let patience = ours.max(theirs) * 2 + Duration::from_millis(50);
             match other.down.time_left(now) {
-                // A window is what comes in the horizon; who needs half as much again has become slow.
+                // A window is about what comes in the horizon; who needs half as much again has become slow.
                 Some(left) => (left > ours_left * 2 + theirs * 2 + Download::HORIZON * 3 / 2).then_some(patience),
                 None => Some(other.down.sojourn.srtt().map_or(patience, |usual| patience.max(usual * 2))),
             }
@@ -478,8 +491,7 @@ impl Endpoint {
         if channel.down.asked.is_empty() || now < channel.down.stalled_at() {
             return;
         }
-        channel.down.stalls += 1;
-        channel.down.progress_at = now;
+        channel.down.on_stall(now);
         channel.doubt_oldest();
         // Others first: it is their turn.
         self.release_all(i, true);
@@ -620,5 +632,47 @@ impl Swarm {
         for peer in peers.filter(|peer| peer.is_up()) {
             peer.have.runs().for_each(|run| self.picker.on_have(run));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for so many chunks at a time, up to the window, and has each answered after so long; for so many rounds.
+    fn rounds(down: &mut Download, now: &mut Instant, took: Duration, count: usize) {
+        for _ in 0..count {
+            let first = now.as_micros();
+            let chunks = first..first + down.window(*now, 1024, 1 << 15);
+            chunks.clone().for_each(|chunk| down.asked.push(chunk, *now, 1024, Carrier::default()));
+            *now = *now + took;
+            for chunk in chunks {
+                down.meter.add(*now, 1024);
+                down.bytes += 1024;
+                down.on_arrival(*now, chunk);
+            }
+        }
+    }
+
+    #[test]
+    fn who_answers_at_once_is_asked_for_more_and_who_stalls_begins_anew() {
+        let mut now = Instant::from_micros(1_700_000_000_000_000);
+        let mut down = Download::new(now);
+        let window = |down: &Download, now| down.window(now, 1024, 1 << 15);
+        assert_eq!(window(&down, now), Download::FIRST_WINDOW);
+        rounds(&mut down, &mut now, Duration::from_millis(50), 4);
+        // Whatever it has sent of late.
+        now = now + Duration::from_secs(1);
+        assert!(window(&down, now) >= 4 * Download::FIRST_WINDOW, "{}", window(&down, now));
+        let quick = down.prompt;
+        rounds(&mut down, &mut now, Duration::from_millis(500), 4);
+        assert!(down.prompt < quick / 8, "{} of {quick}", down.prompt);
+        rounds(&mut down, &mut now, Duration::from_millis(50), 4);
+        down.asked.push(0, now, 1024, Carrier::default());
+        now = now + Duration::from_secs(1);
+        down.on_stall(now);
+        assert_eq!(window(&down, now), Download::LEAST_WINDOW >> 2 | 1);
+        down.on_arrival(now, 0);
+        assert!(window(&down, now) <= Download::LEAST_WINDOW, "one answer is not enough: {}", window(&down, now));
     }
 }

@@ -172,10 +172,12 @@ impl Endpoint {
                 }
             });
             let Some(channel) = channels.get_mut(i) else { continue };
-            channel.down.begin_anew(now);
             for chunk in in_the_way {
                 take_back(channel, state, chunk, &mut shared.requested);
                 swarm.picker.on_lapsed(ChunkRange::single(chunk));
+            }
+            if channel.down.asked.is_empty() {
+                channel.down.begin_anew(now);
             }
         }
     }
@@ -215,8 +217,10 @@ impl Endpoint {
             let Some(other) = channels.get(owner) else { continue };
             let Some(since) = other.down.asked.get(chunk).map(|entry| entry.since) else { continue };
             let left = other.down.time_to_come(now, chunk, since);
-            // Who was asked only now has hardly read it. What is taken away again and again never comes.
-            let only_now = now.saturating_since(since) < other.down.rtt.unwrap_or_default() * 2 + PERIOD * 2;
+            // Who was asked only now has hardly read it. What is taken away again and again never comes. But the peer has a hand in
+            // what its round-trip time seems to be.
+            let round_trip = other.down.rtt.unwrap_or_default().min(PERIOD * 4);
+            let only_now = now.saturating_since(since) < round_trip * 2 + PERIOD * 2;
             if left.is_some_and(|left| only_now || left < needed + PERIOD * 4) {
                 continue;
             }
