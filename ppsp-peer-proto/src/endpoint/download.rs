@@ -67,9 +67,11 @@ pub(super) struct Download {
 }
 
 impl Download {
-    const HORIZON: Duration = Duration::from_millis(300);
+    const HORIZON: Duration = Duration::from_millis(200);
     const FIRST_WINDOW: u64 = 8;
     const LEAST_WINDOW: u64 = 2;
+    /// Chunks that are asked of all peers together in any case.
+    const FEW: u64 = 48;
     const REORDER: u32 = 16;
     const MAX_REORDER: u32 = 1024;
     const MAX_STALL: Duration = Duration::from_secs(20);
@@ -152,9 +154,7 @@ impl Download {
     /// measured rates make each peer's window its own. Who was asked for little, and is quick, shows in each round trip that
     /// it could send half as much again or more.
     pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
-        let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
-        let bytes = u128::from(self.meter.rate(now)) * horizon.as_micros() / 1_000_000;
-        let by_rate = u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX);
+        let by_rate = self.in_horizon(self.meter.rate(now), chunk_size);
         let floor = if self.bytes < Self::FIRST_WINDOW * u64::from(chunk_size) {
             Self::FIRST_WINDOW
         } else {
@@ -165,6 +165,28 @@ impl Download {
         let by_rate = if self.is_doubtful() { 0 } else { by_rate };
         let floor = if self.unproven_since.is_some() { floor.min(Self::LEAST_WINDOW) } else { floor };
         by_rate.max(floor >> (2 * self.stalls).min(8)).max(1).min(max.max(1))
+    }
+
+    /// Chunks to ask for beside what is under way while readers wait: `all` of it, from all peers at `rate` bytes a second.
+    ///
+    /// Little is asked of each of many peers, and yet it is more than comes for a while: what is needed next waits in
+    /// their queues then, behind what is not. So no more is asked of all together than comes in the time that a window is for;
+    /// who is asked for nothing shows with a few what it can give.
+    fn share(&self, all: u64, rate: u64, chunk_size: u32) -> u64 {
+        let left = self.in_horizon(rate, chunk_size).max(Self::FEW).saturating_sub(all);
+        match self.asked.len() as u64 {
+            0 => left.max(Self::LEAST_WINDOW),
+            // Of nobody else.
+            under_way if under_way == all => u64::MAX,
+            _ => left,
+        }
+    }
+
+    /// Chunks that come at so many bytes a second in the time that a window is for.
+    fn in_horizon(&self, rate: u64, chunk_size: u32) -> u64 {
+        let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
+        let bytes = u128::from(rate) * horizon.as_micros() / 1_000_000;
+        u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX)
     }
 
     /// How long the peer will need for what is asked of it, at its present rate; `None` while nothing comes.
@@ -337,6 +359,10 @@ impl Endpoint {
             return;
         }
         let mut budget = window - under_way;
+        if !state.windows.is_empty() {
+            let share = channel.down.share(state.asked_of.len() as u64, state.meter.rate(now), size);
+            budget = budget.min(share);
+        }
         let room = shared.config.max_requested.saturating_sub(shared.requested) / size as usize;
         budget = budget.min(room as u64);
         if budget == 0 {

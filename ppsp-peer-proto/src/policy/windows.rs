@@ -19,6 +19,9 @@ const NEAR: u64 = 640;
 /// So many at first, for the sake of the first picture; a quarter of a chunk more for each that was read.
 const LACK_AT_FIRST: u64 = 256;
 
+/// One of so many is few.
+const FEW: usize = 4;
+
 /// Pieces that lots are drawn of, and those that are looked at for them.
 const LOTS: usize = 32;
 const LOOK_AT: usize = 96;
@@ -86,7 +89,8 @@ impl Windows {
         };
         self.turn = (n + 1) % self.list.len();
         // It is not asked for what others have as long as there is anything else among the next pieces.
-        let rare = if has_all { rare(cx, run.first(), first, end) } else { None };
+        let origin = self.list.get(n).map_or(first, |window| window.origin);
+        let rare = if has_all { rare(cx, run.first(), first, end, origin) } else { None };
         if let Some(rare) = rare {
             run = rare;
         } else if has_all || run.first() - first >= HEAD {
@@ -100,16 +104,19 @@ impl Windows {
 }
 
 /// By lot one of the next pieces that nobody else is known to have, of as many as there are others who are about to need
-/// them too: it is of use to all of them that each fetches another. Who is alone there gets the next.
-fn rare(cx: &mut PickContext<'_>, from: ChunkId, first: ChunkId, last: ChunkId) -> Option<ChunkRange> {
+/// them too: it is of use to all of them that each fetches another. Who is alone there gets the next. Those that a first picture
+/// waits for are rare as long as few have them: all who come ask for the same, and those few would have to give it to all.
+fn rare(cx: &mut PickContext<'_>, from: ChunkId, first: ChunkId, last: ChunkId, origin: ChunkId) -> Option<ChunkRange> {
     let near = ChunkRange::new(first.saturating_sub(HEAD), last)?;
-    let most = (cx.others)(near).clamp(1, LOTS);
+    let there = (cx.others)(near);
+    let most = there.clamp(1, LOTS);
     let mut lots: ArrayVec<ChunkRange, LOTS> = ArrayVec::new();
     let mut at = Some(from);
     for _ in 0..LOOK_AT {
         let Some(run) = at.filter(|_| lots.len() < most).and_then(|at| cx.next(at, last)) else { break };
         let end = run.last().min(run.first() | (PIECE - 1));
-        if (cx.others)(ChunkRange::single(run.first())) == 0 {
+        let few = if run.first().saturating_sub(origin) < HEAD { there / FEW } else { 0 };
+        if (cx.others)(ChunkRange::single(run.first())) <= few {
             lots.extend(ChunkRange::new(run.first(), end));
         }
         at = end.checked_add(1);
