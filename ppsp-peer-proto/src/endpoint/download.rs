@@ -67,7 +67,9 @@ pub(super) struct Download {
 }
 
 impl Download {
-    const HORIZON: Duration = Duration::from_millis(200);
+    const HORIZON: Duration = Duration::from_millis(300);
+    /// The same for all peers together, while readers wait.
+    const HORIZON_OF_ALL: Duration = Duration::from_millis(200);
     const FIRST_WINDOW: u64 = 8;
     const LEAST_WINDOW: u64 = 2;
     /// Chunks that are asked of all peers together in any case.
@@ -154,7 +156,7 @@ impl Download {
     /// measured rates make each peer's window its own. Who was asked for little, and is quick, shows in each round trip that
     /// it could send half as much again or more.
     pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
-        let by_rate = self.in_horizon(self.meter.rate(now), chunk_size);
+        let by_rate = self.in_horizon(Self::HORIZON, self.meter.rate(now), chunk_size);
         let floor = if self.bytes < Self::FIRST_WINDOW * u64::from(chunk_size) {
             Self::FIRST_WINDOW
         } else {
@@ -170,10 +172,10 @@ impl Download {
     /// Chunks to ask for beside what is under way while readers wait: `all` of it, from all peers at `rate` bytes a second.
     ///
     /// Little is asked of each of many peers, and yet it is more than comes for a while: what is needed next waits in
-    /// their queues then, behind what is not. So no more is asked of all together than comes in the time that a window is for;
-    /// who is asked for nothing shows with a few what it can give.
+    /// their queues then, behind what is not. So no more is asked of all together than comes in a while; who is asked for
+    /// nothing shows with a few what it can give.
     fn share(&self, all: u64, rate: u64, chunk_size: u32) -> u64 {
-        let left = self.in_horizon(rate, chunk_size).max(Self::FEW).saturating_sub(all);
+        let left = self.in_horizon(Self::HORIZON_OF_ALL, rate, chunk_size).max(Self::FEW).saturating_sub(all);
         match self.asked.len() as u64 {
             0 => left.max(Self::LEAST_WINDOW),
             // Of nobody else.
@@ -182,9 +184,9 @@ impl Download {
         }
     }
 
-    /// Chunks that come at so many bytes a second in the time that a window is for.
-    fn in_horizon(&self, rate: u64, chunk_size: u32) -> u64 {
-        let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + Self::HORIZON;
+    /// Chunks that come at so many bytes a second in two round trips and a while.
+    fn in_horizon(&self, horizon: Duration, rate: u64, chunk_size: u32) -> u64 {
+        let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + horizon;
         let bytes = u128::from(rate) * horizon.as_micros() / 1_000_000;
         u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX)
     }
@@ -359,7 +361,8 @@ impl Endpoint {
             return;
         }
         let mut budget = window - under_way;
-        if !state.windows.is_empty() {
+        // A live stream comes as fast as it comes, and is asked for as soon as it is there.
+        if !state.windows.is_empty() && state.integrity.live().is_none() {
             let share = channel.down.share(state.asked_of.len() as u64, state.meter.rate(now), size);
             budget = budget.min(share);
         }
