@@ -126,8 +126,7 @@ fn a_flash_crowd() {
         // What is missing is missing in the first quarter of a minute, while people still come.
         let lost = (1.0 - mean) * seconds as f64;
         assert!(lost <= 3.0 && worst >= 0.85, "{lost} s of continuity {mean}, worst {worst}");
-        // What is aimed at is 2 s.
-        assert!(first[VIEWERS / 2] <= 3.0, "{first:?}");
+        assert!(first[VIEWERS / 2] <= 2.0, "{first:?}");
         assert!(share >= 0.9, "{share}");
         // What is late with one peer is asked of another, and not of all in turn.
         assert!(twice <= 0.03, "{twice}");
@@ -149,9 +148,9 @@ fn a_seek() {
             waits.push(viewers[0].last_wait().as_secs_f64());
         }
         println!("FIGURE a seek takes, seconds: {waits:.2?}");
-        // What is aimed at is 1 s each; one of thirty takes longer, where what was lost was just what was needed.
+        // What is aimed at is 1 s each; one of fifty takes longer, where what was lost was just what was needed.
         let mean = waits.iter().sum::<f64>() / waits.len() as f64;
-        assert!(mean <= 1.0 && waits.iter().all(|&wait| wait <= 2.0), "{waits:?}");
+        assert!(mean <= 0.75 && waits.iter().all(|&wait| wait <= 1.5), "{waits:?}");
         swarm.check();
     });
 }

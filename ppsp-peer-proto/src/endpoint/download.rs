@@ -19,6 +19,8 @@ use crate::{congestion::RttEstimator, policy::PickContext, wire::MessageType};
 /// What is asked of one peer.
 #[derive(Debug)]
 pub(super) struct Download {
+    /// It is of a live stream.
+    live: bool,
     /// The peer does not serve us at present (RFC 7574 §3.9).
     pub(super) choked: bool,
     /// Asked for and not received.
@@ -67,9 +69,9 @@ pub(super) struct Download {
 }
 
 impl Download {
-    const HORIZON: Duration = Duration::from_millis(300);
-    /// The same for all peers together, while readers wait.
-    const HORIZON_OF_ALL: Duration = Duration::from_millis(200);
+    const HORIZON: Duration = Duration::from_millis(200);
+    /// Of a live stream, which all ask for at the moment when it is there: answers wait for each other longer.
+    const LIVE_HORIZON: Duration = Duration::from_millis(300);
     const FIRST_WINDOW: u64 = 8;
     const LEAST_WINDOW: u64 = 2;
     /// Chunks that are asked of all peers together in any case.
@@ -82,8 +84,9 @@ impl Download {
     /// Hashes kept ahead of their chunks: peaks and uncles of the largest tree.
     const MAX_CLAIMS: usize = 128;
 
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, live: bool) -> Self {
         Self {
+            live,
             choked: false,
             asked: Ledger::default(),
             to_request: VecDeque::new(),
@@ -156,7 +159,7 @@ impl Download {
     /// measured rates make each peer's window its own. Who was asked for little, and is quick, shows in each round trip that
     /// it could send half as much again or more.
     pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
-        let by_rate = self.in_horizon(Self::HORIZON, self.meter.rate(now), chunk_size);
+        let by_rate = self.in_horizon(self.meter.rate(now), chunk_size);
         let floor = if self.bytes < Self::FIRST_WINDOW * u64::from(chunk_size) {
             Self::FIRST_WINDOW
         } else {
@@ -175,7 +178,7 @@ impl Download {
     /// their queues then, behind what is not. So no more is asked of all together than comes in a while; who is asked for
     /// nothing shows with a few what it can give.
     fn share(&self, all: u64, rate: u64, chunk_size: u32) -> u64 {
-        let left = self.in_horizon(Self::HORIZON_OF_ALL, rate, chunk_size).max(Self::FEW).saturating_sub(all);
+        let left = self.in_horizon(rate, chunk_size).max(Self::FEW).saturating_sub(all);
         match self.asked.len() as u64 {
             0 => left.max(Self::LEAST_WINDOW),
             // Of nobody else.
@@ -185,10 +188,14 @@ impl Download {
     }
 
     /// Chunks that come at so many bytes a second in two round trips and a while.
-    fn in_horizon(&self, horizon: Duration, rate: u64, chunk_size: u32) -> u64 {
-        let horizon = self.rtt.unwrap_or(Self::HORIZON) * 2 + horizon;
+    fn in_horizon(&self, rate: u64, chunk_size: u32) -> u64 {
+        let horizon = self.rtt.unwrap_or(self.horizon()) * 2 + self.horizon();
         let bytes = u128::from(rate) * horizon.as_micros() / 1_000_000;
         u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX)
+    }
+
+    fn horizon(&self) -> Duration {
+        if self.live { Self::LIVE_HORIZON } else { Self::HORIZON }
     }
 
     /// How long the peer will need for what is asked of it, at its present rate; `None` while nothing comes.
@@ -220,7 +227,7 @@ impl Download {
         let queue = match self.time_left(now) {
             Some(left) => left,
             None if self.asked.is_empty() => Duration::ZERO,
-            None => Self::HORIZON,
+            None => self.horizon(),
         };
         let answer = self.rtt.unwrap_or(Duration::from_millis(100)) + queue;
         self.sojourn.srtt().map_or(answer, |usual| usual.max(answer))
@@ -301,7 +308,7 @@ impl Download {
     /// A request was answered after so long, one of so many.
     fn on_answer(&mut self, now: Instant, took: Duration, under_way: u32) {
         self.sojourn.on_sample(now, took);
-        if took > self.rtt.unwrap_or(took) + Self::HORIZON / 2 {
+        if took > self.rtt.unwrap_or(took) + self.horizon() / 2 {
             self.prompt -= self.prompt.div_ceil(8);
         } else if under_way >= self.prompt / 2 {
             self.prompt = under_way.max(self.prompt.saturating_add(1));
@@ -362,7 +369,7 @@ impl Endpoint {
         }
         let mut budget = window - under_way;
         // A live stream comes as fast as it comes, and is asked for as soon as it is there.
-        if !state.windows.is_empty() && state.integrity.live().is_none() {
+        if !state.windows.is_empty() && !channel.down.live {
             let share = channel.down.share(state.asked_of.len() as u64, state.meter.rate(now), size);
             budget = budget.min(share);
         }
@@ -463,7 +470,7 @@ impl Endpoint {
             let patience = ours.max(theirs) * 2 + Duration::from_millis(50);
             match other.down.time_left(now) {
                 // A window is about what comes in the horizon; who needs half as much again has become slow.
-                Some(left) => (left > ours_left * 2 + theirs * 2 + Download::HORIZON * 3 / 2).then_some(patience),
+                Some(left) => (left > ours_left * 2 + theirs * 2 + channel.down.horizon() * 3 / 2).then_some(patience),
                 None => Some(other.down.sojourn.srtt().map_or(patience, |usual| patience.max(usual * 2))),
             }
         };
@@ -686,7 +693,7 @@ mod tests {
     #[test]
     fn who_answers_at_once_is_asked_for_more_and_who_stalls_begins_anew() {
         let mut now = Instant::from_micros(1_700_000_000_000_000);
-        let mut down = Download::new(now);
+        let mut down = Download::new(now, false);
         let window = |down: &Download, now| down.window(now, 1024, 1 << 15);
         assert_eq!(window(&down, now), Download::FIRST_WINDOW);
         rounds(&mut down, &mut now, Duration::from_millis(50), 4);
@@ -703,5 +710,20 @@ mod tests {
         assert_eq!(window(&down, now), Download::LEAST_WINDOW >> 2 | 1);
         down.on_arrival(now, 0);
         assert!(window(&down, now) <= Download::LEAST_WINDOW, "one answer is not enough: {}", window(&down, now));
+    }
+
+    #[test]
+    fn of_all_together_is_asked_what_comes_soon() {
+        let now = Instant::from_micros(1_700_000_000_000_000);
+        let mut down = Download::new(now, false);
+        down.on_rtt(Duration::from_millis(50));
+        // 100 chunks a second: 30 in 300 ms, which is less than what is asked of them in any case.
+        let share = |down: &Download, all, rate: u64| down.share(all, rate * 1024, 1024);
+        assert_eq!(share(&down, 40, 100), Download::FEW - 40);
+        assert_eq!(share(&down, 40, 1000), 300 - 40);
+        assert_eq!(share(&down, 400, 1000), Download::LEAST_WINDOW, "of whom nothing is asked");
+        down.asked.push(0, now, 1024, Carrier::default());
+        assert_eq!(share(&down, 400, 1000), 0);
+        assert_eq!(share(&down, 1, 100), u64::MAX, "of whom all is asked");
     }
 }

@@ -69,6 +69,7 @@ impl Endpoint {
     fn add_channel(&mut self, now: Instant, slot: usize, remote: SocketAddr, outbound: bool, phase: Phase) -> usize {
         let id = self.new_channel_id();
         let streams = self.swarms.get(slot).is_some_and(|swarm| swarm.state.streams());
+        let live = self.swarms.get(slot).is_some_and(|swarm| swarm.state.integrity.live().is_some());
         let config = &self.shared.config;
         let controller = config.build_controller(now, streams);
         let path = PathMtu::new(config.max_datagram, config.max_probed_datagram);
@@ -95,7 +96,7 @@ impl Endpoint {
             follower: None,
             announce: RangeSet::new(),
             reminder: Reminder::default(),
-            down: Download::new(now),
+            down: Download::new(now, live),
             up: Upload::new(now, controller, streams, path),
             pex: Pex::default(),
         });

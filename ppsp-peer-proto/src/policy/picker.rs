@@ -720,6 +720,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_first_picture_waits_for_is_rare_as_long_as_few_have_it() {
+        let all = set(&[r(0, 99_999)]);
+        let mut b = Bench::new(100_000);
+        // Eight others are there; two have the first pieces, three the next, nobody what is behind them.
+        b.others = |range| match range.first() {
+            _ if range.len() > 1 => 8,
+            5000..5032 => 2,
+            5032..5200 => 3,
+            _ => 0,
+        };
+        b.picker.on_windows(&[r(5000, 9000)]);
+        let picked = b.pick(&all, 8);
+        assert!(picked[0].last() < 5032 || picked[0].first() >= 5200, "{picked:?}");
+        let many = (0..50).map(|_| {
+            b.busy = RangeSet::new();
+            b.pick(&all, 8)[0].first()
+        });
+        assert!(many.collect::<Vec<_>>().iter().any(|first| (5000..5032).contains(first)));
+        // Once the reader has come so far that it is no first picture any more, one copy is enough.
+        b.held.insert(r(5000, 5199));
+        b.picker.on_windows(&[r(5200, 9000)]);
+        b.others = |range| if range.len() > 1 { 8 } else { usize::from(range.first() < 5300) };
+        b.busy = RangeSet::new();
+        assert!(b.pick(&all, 8)[0].first() >= 5296);
+    }
+
+    #[test]
     fn nothing_is_fetched_far_ahead_of_what_a_reader_lacks() {
         let mut b = Bench::new(100_000);
         b.picker.on_windows(&[r(5000, 9000)]);
