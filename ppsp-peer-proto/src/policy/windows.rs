@@ -65,7 +65,7 @@ impl Windows {
     /// The most urgent run of chunks that the peer can give, of so many, where that is known.
     ///
     /// The head of a window comes in order, the rest of it from random places, so that those who read the same have
-    /// something for each other. Who has everything is asked for what nobody else has, for only it can give that.
+    /// something for each other. Who has everything is asked for what is rare among them.
     pub(super) fn pick(&mut self, cx: &mut PickContext<'_>, chunks: Option<u64>, budget: u64) -> Wish {
         // What lies past the end is nothing that could be lacking.
         let all = chunks.and_then(|chunks| ChunkRange::with_len(0, chunks));
@@ -80,16 +80,16 @@ impl Windows {
         let turns = from.iter().zip(self.turn..).chain(before.iter().zip(0..));
         let free = turns.filter_map(|(window, n)| {
             let (last, end) = reach(cx, window)?;
-            Some((cx.next(window.range.first(), last)?, window.range.first(), last, end, n))
+            Some((cx.next(window.range.first(), last)?, window, last, end, n))
         });
-        let nearest = free.min_by_key(|(run, first, ..)| (run.first() - first) / PIECE);
-        let Some((mut run, first, last, end, n)) = nearest else {
+        let nearest = free.min_by_key(|(run, window, ..)| (run.first() - window.range.first()) / PIECE);
+        let Some((mut run, &Window { range, origin }, last, end, n)) = nearest else {
             let lacking = self.list.iter().filter_map(|window| reach(cx, window)).any(|(last, end)| last < end);
             return if lacking { Wish::Nothing } else { Wish::Anything };
         };
         self.turn = (n + 1) % self.list.len();
-        // It is not asked for what others have as long as there is anything else among the next pieces.
-        let origin = self.list.get(n).map_or(first, |window| window.origin);
+        let first = range.first();
+        // It is not asked for what others have, or enough of them, as long as there is anything else among the next pieces.
         let rare = if has_all { rare(cx, run.first(), first, end, origin) } else { None };
         if let Some(rare) = rare {
             run = rare;
@@ -105,7 +105,8 @@ impl Windows {
 
 /// By lot one of the next pieces that nobody else is known to have, of as many as there are others who are about to need
 /// them too: it is of use to all of them that each fetches another. Who is alone there gets the next. Those that a first picture
-/// waits for are rare as long as few have them: all who come ask for the same, and those few would have to give it to all.
+/// waits for are rare as long as no more than a quarter of the others have them: all who come ask for the same, and those few
+/// would have to give it to all.
 fn rare(cx: &mut PickContext<'_>, from: ChunkId, first: ChunkId, last: ChunkId, origin: ChunkId) -> Option<ChunkRange> {
     let near = ChunkRange::new(first.saturating_sub(HEAD), last)?;
     let there = (cx.others)(near);
