@@ -148,7 +148,7 @@ fn a_seek() {
             waits.push(viewers[0].last_wait().as_secs_f64());
         }
         println!("FIGURE a seek takes, seconds: {waits:.2?}");
-        // What is aimed at is 1 s each; one of fifty takes longer, where what was lost was just what was needed.
+        // What is aimed at is 1 s each; one of thirty takes longer, where what was lost was just what was needed.
         let mean = waits.iter().sum::<f64>() / waits.len() as f64;
         assert!(mean <= 0.75 && waits.iter().all(|&wait| wait <= 1.5), "{waits:?}");
         swarm.check();
