@@ -13,6 +13,7 @@ use super::{
     order,
     path_mtu::Carrier,
     swarm::{Swarm, SwarmState},
+    windows::Pace,
 };
 use crate::{congestion::RttEstimator, policy::PickContext, wire::MessageType};
 
@@ -160,7 +161,7 @@ impl Download {
     /// it could send half as much again or more.
     pub(super) fn window(&self, now: Instant, chunk_size: u32, max: u64) -> u64 {
         let horizon = self.rtt.unwrap_or(self.horizon()) * 2 + self.horizon();
-        let by_rate = chunks_in(horizon, self.meter.rate(now), chunk_size);
+        let by_rate = self.pace(now, chunk_size).chunks(horizon);
         let floor = if self.bytes < Self::FIRST_WINDOW * u64::from(chunk_size) {
             Self::FIRST_WINDOW
         } else {
@@ -173,22 +174,27 @@ impl Download {
         by_rate.max(floor >> (2 * self.stalls).min(8)).max(1).min(max.max(1))
     }
 
-    /// Chunks to ask for beside what is under way while readers wait: `all` of it, from all peers at `rate` bytes a second.
+    /// Chunks to ask for beside what is under way while readers wait: `all` of it, which comes at this `pace` from all peers.
     ///
     /// Little is asked of each of many peers, and yet it is more than comes for a while: what is needed next waits in
     /// their queues then, behind what is not. So no more is asked of all together than comes in a while, or [`FEW`](Self::FEW).
     /// What is asked of those who do not answer keeps nobody else from it: of each a few are asked to begin with, and then half
     /// as much again as it brings in a round trip. Where all is asked of one peer there is nobody to wait for.
-    fn share(&self, now: Instant, all: u64, rate: u64, chunk_size: u32) -> u64 {
+    fn share(&self, now: Instant, all: u64, pace: Pace, chunk_size: u32) -> u64 {
         let under_way = self.asked.len() as u64;
         if under_way == all {
             return u64::MAX;
         }
         let round_trip = self.rtt.unwrap_or(self.horizon());
-        let left = chunks_in(round_trip * 2 + self.horizon(), rate, chunk_size).max(Self::FEW).saturating_sub(all);
-        let own = chunks_in(round_trip * 3 / 2, self.meter.rate(now), chunk_size).saturating_sub(under_way);
+        let left = pace.chunks(round_trip * 2 + self.horizon()).max(Self::FEW).saturating_sub(all);
+        let own = self.pace(now, chunk_size).chunks(round_trip * 3 / 2).saturating_sub(under_way);
         let first = if under_way == 0 { Self::LEAST_WINDOW } else { 0 };
         left.max(own).max(first)
+    }
+
+    /// How fast chunks come from the peer.
+    fn pace(&self, now: Instant, chunk_size: u32) -> Pace {
+        Pace { rate: self.meter.rate(now), chunk: chunk_size.into() }
     }
 
     fn horizon(&self) -> Duration {
@@ -367,7 +373,8 @@ impl Endpoint {
         let mut budget = window - under_way;
         // A live stream comes as fast as it comes, and is asked for as soon as it is there.
         if !state.windows.is_empty() && !channel.down.live {
-            let share = channel.down.share(now, state.asked_of.len() as u64, state.meter.rate(now), size);
+            let pace = Pace { rate: state.meter.rate(now), chunk: size.into() };
+            let share = channel.down.share(now, state.asked_of.len() as u64, pace, size);
             budget = budget.min(share);
         }
         let room = shared.config.max_requested.saturating_sub(shared.requested) / size as usize;
@@ -591,12 +598,6 @@ impl Endpoint {
     }
 }
 
-/// Chunks that come in a time, at so many bytes a second.
-fn chunks_in(time: Duration, rate: u64, chunk_size: u32) -> u64 {
-    let bytes = u128::from(rate) * time.as_micros() / 1_000_000;
-    u64::try_from(bytes / u128::from(chunk_size.max(1))).unwrap_or(u64::MAX)
-}
-
 /// What the picker is told of a peer.
 pub(super) fn context<'a>(
     now: Instant,
@@ -721,7 +722,8 @@ mod tests {
         let mut down = Download::new(now, false);
         down.on_rtt(Duration::from_millis(50));
         // 100 chunks a second: 30 in 300 ms, which is less than what is asked of them in any case.
-        let share = |down: &Download, all, rate: u64| down.share(now, all, rate * 1024, 1024);
+        let share =
+            |down: &Download, all, rate: u64| down.share(now, all, Pace { rate: rate * 1024, chunk: 1024 }, 1024);
         assert_eq!(share(&down, 40, 100), Download::FEW - 40);
         assert_eq!(share(&down, 40, 1000), 300 - 40);
         assert_eq!(share(&down, 400, 1000), Download::LEAST_WINDOW, "of whom nothing is asked");

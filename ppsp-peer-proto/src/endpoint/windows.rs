@@ -257,11 +257,11 @@ fn can_ask(channel: &Channel) -> bool {
 
 /// How fast content comes.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+pub(super) struct Pace {
     /// Bytes a second.
-    rate: u64,
+    pub(super) rate: u64,
     /// Bytes of a chunk.
-    chunk: u64,
+    pub(super) chunk: u64,
 }
 
 impl Pace {
@@ -273,7 +273,7 @@ impl Pace {
     }
 
     /// The chunks that come in a time.
-    fn chunks(self, time: Duration) -> u64 {
+    pub(super) fn chunks(self, time: Duration) -> u64 {
         let bytes = u128::from(self.rate) * time.as_micros() / 1_000_000;
         u64::try_from(bytes / u128::from(self.chunk.max(1))).unwrap_or(u64::MAX)
     }
